@@ -1,2 +1,5 @@
 /** `cos`: starts the command that its first word asks for; nothing else. */
-console.log("cos 0.1.0");
+import { buildInfo } from "./lib/base/build-info.ts";
+
+const { version, commit, denoVersion } = buildInfo();
+console.log(`cos ${version} (commit ${commit}, Deno ${denoVersion})`);
