@@ -1,0 +1,24 @@
+/** What an operation says while it works. `lib/ui` turns events into lines for people or JSON for programs. */
+import type { Digest } from "./digest.ts";
+
+export type Phase =
+  | "lock"
+  | "repair"
+  | "resolve"
+  | "plan"
+  | "prepare"
+  | "unpack"
+  | "check"
+  | "switch"
+  | "record"
+  | "undo";
+
+export type CosEvent =
+  | { kind: "phase"; phase: Phase; text: string }
+  /** `done` and `total` are compressed bytes of all layers; `total` is 0 where it is not known. */
+  | { kind: "progress"; done: number; total: number; layer: number; layers: number; entries: number }
+  | { kind: "layer"; index: number; layers: number; digest: Digest; bytes: number }
+  | { kind: "warning"; text: string; hint?: string }
+  | { kind: "note"; text: string };
+
+export type Events = (event: CosEvent) => void;

@@ -1,0 +1,92 @@
+/** From a source to an image of which every byte is proven by digest: the manifest at once, the layers while they are read. */
+import { CosError } from "../base/errors.ts";
+import type { Digest } from "../base/digest.ts";
+import {
+  type Descriptor,
+  type ImageConfig,
+  type Manifest,
+  MAX_MANIFEST,
+  type ParsedManifest,
+  parseConfig,
+  parseManifest,
+  type Platform,
+} from "../formats/manifest.ts";
+import { choosePlatform, fit, formatPlatform } from "../formats/platform.ts";
+import type { ImageSource } from "./source.ts";
+import { digestOf, mismatch, verified, verifiedBytes, verifyBytes } from "./verified.ts";
+
+declare const resolvedBrand: unique symbol;
+
+/**
+ * An image whose manifest and configuration are those that the digest names. Whether that digest is one to trust is for
+ * `lib/trust` to say.
+ */
+export interface ResolvedImage {
+  readonly [resolvedBrand]: true;
+  readonly source: ImageSource;
+  /** The manifest of the one platform. */
+  readonly digest: Digest;
+  /** The index that led to it, where there was one. */
+  readonly indexDigest?: Digest;
+  readonly manifest: Manifest;
+  readonly config: ImageConfig;
+}
+
+/** Indexes may nest, but nobody does it deeper. */
+const MAX_NESTING = 3;
+
+/**
+ * Resolves the reference once: whatever a tag points to later, this digest is meant.
+ * Throws `IMAGE_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `DIGEST_MISMATCH`, `UNAUTHORIZED`, `REGISTRY_*`.
+ */
+export async function resolveImage(
+  source: ImageSource,
+  platform: Platform,
+  signal?: AbortSignal,
+): Promise<ResolvedImage> {
+  const top = await source.top(signal);
+  let digest = await digestOf(top.bytes, top.expected);
+  if (top.expected !== undefined && digest !== top.expected) {
+    throw mismatch(`the manifest of ${source.name}`, top.expected, digest);
+  }
+  let parsed: ParsedManifest = parseManifest(top.bytes, top.mediaType, source.name);
+  let indexDigest: Digest | undefined;
+  for (let depth = 0; parsed.kind === "index"; depth++) {
+    if (depth === MAX_NESTING) throw unsupported(source, `its indexes are nested deeper than ${MAX_NESTING}`);
+    indexDigest ??= digest;
+    const { manifests } = parsed.index;
+    const chosen = choosePlatform(manifests, platform);
+    if (chosen === undefined) {
+      const offered = manifests.map((m) => formatPlatform(m.platform ?? {})).join(", ");
+      throw unsupported(source, `it is not made for ${formatPlatform(platform)}, only for ${offered || "nothing"}`);
+    }
+    if (chosen.size > MAX_MANIFEST) throw unsupported(source, `its manifest is longer than ${MAX_MANIFEST} bytes`);
+    const fetched = await source.manifest(chosen, signal);
+    await verifyBytes(fetched.bytes, chosen.digest, `the manifest of ${source.name}`);
+    digest = chosen.digest;
+    parsed = parseManifest(fetched.bytes, chosen.mediaType ?? fetched.mediaType, source.name);
+  }
+  const { manifest } = parsed;
+  if (manifest.config.size > MAX_MANIFEST) {
+    throw unsupported(source, `its configuration is longer than ${MAX_MANIFEST} bytes`);
+  }
+  const what = `the configuration of ${source.name}`;
+  const bytes = await verifiedBytes(source.blob(manifest.config, signal), manifest.config, what);
+  const config = parseConfig(bytes, manifest, source.name);
+  if (fit(config, platform) === 0) {
+    throw unsupported(source, `it is made for ${formatPlatform(config)}, and this machine is ${formatPlatform(platform)}`);
+  }
+  const image = { source, digest, manifest, config, indexDigest };
+  return image as ResolvedImage;
+}
+
+/** A layer's compressed bytes; throws `DIGEST_MISMATCH` at the latest behind the last one. */
+export function layerBytes(image: ResolvedImage, layer: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+  return verified(image.source.blob(layer, signal), layer, `layer ${layer.digest} of ${image.source.name}`);
+}
+
+function unsupported(source: ImageSource, why: string): CosError {
+  return new CosError("UNSUPPORTED_IMAGE", `Cannot use ${source.name}: ${why}.`, {
+    hint: "Name an image of an operating system, built for this machine's architecture.",
+  });
+}
