@@ -1,5 +1,5 @@
 /** The superblock of ext2, ext3 and ext4 (Linux, fs/ext4/ext4.h, `struct ext4_super_block`), as far as slots need it. */
-import { byteString, type ByteString } from "../base/byte-string.ts";
+import { type ByteString, byteString } from "../base/byte-string.ts";
 
 /** It lies this many bytes behind the filesystem's start, and is this long. */
 export const SUPERBLOCK_OFFSET = 1024;

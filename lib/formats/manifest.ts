@@ -80,26 +80,40 @@ const IMAGE_CONFIGS = new Set([
  */
 export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, subject: string): ParsedManifest {
   const json = parseJson(bytes, subject, "manifest");
-  if (typeof json !== "object" || json === null || Array.isArray(json)) throw unsupported(subject, "its manifest is no object");
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw unsupported(subject, "its manifest is no object");
+  }
   const body = json as Record<string, unknown>;
   if (body.schemaVersion === 1) {
-    throw unsupported(subject, "its manifest is of Docker's schema 1, whose layers no digest proves", "Push the image again with a tool of this decade.");
+    throw unsupported(
+      subject,
+      "its manifest is of Docker's schema 1, whose layers no digest proves",
+      "Push the image again with a tool of this decade.",
+    );
   }
   if ("manifests" in body && ("layers" in body || "config" in body)) {
     throw unsupported(subject, "its manifest claims to be an index and an image at once");
   }
   const told = mediaType?.split(";")[0]?.trim();
-  if (typeof body.mediaType === "string" && told !== undefined && told !== "application/json" && told !== body.mediaType) {
+  if (
+    typeof body.mediaType === "string" && told !== undefined && told !== "application/json" && told !== body.mediaType
+  ) {
     throw unsupported(subject, `its manifest says it is ${body.mediaType} and was served as ${told}`);
   }
   const type = typeof body.mediaType === "string" ? body.mediaType : told;
   if ("manifests" in body) {
-    if (type !== undefined && type !== MEDIA_TYPES.ociIndex && type !== MEDIA_TYPES.dockerList && type !== "application/json") {
+    if (
+      type !== undefined && type !== MEDIA_TYPES.ociIndex && type !== MEDIA_TYPES.dockerList &&
+      type !== "application/json"
+    ) {
       throw unsupported(subject, `its index is of the unknown type ${type}`);
     }
     return { kind: "index", index: check(indexSchema, body, subject, "index") };
   }
-  if (type !== undefined && type !== MEDIA_TYPES.ociManifest && type !== MEDIA_TYPES.dockerManifest && type !== "application/json") {
+  if (
+    type !== undefined && type !== MEDIA_TYPES.ociManifest && type !== MEDIA_TYPES.dockerManifest &&
+    type !== "application/json"
+  ) {
     throw unsupported(subject, `its manifest is of the unknown type ${type}`);
   }
   const manifest = check(manifestSchema, body, subject, "manifest");

@@ -26,7 +26,8 @@ export interface DirectoryReference {
 export type ImageReference = RegistryReference | LayoutReference | DirectoryReference;
 
 // distribution-spec 1.1, "Pulling manifests"; the tag's pattern is the same in docker's reference grammar.
-const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$/;
+const HOST =
+  /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$/;
 const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 
@@ -78,7 +79,9 @@ function registry(whole: string, text: string): RegistryReference {
   if (colon > rest.lastIndexOf("/")) {
     tag = rest.slice(colon + 1);
     rest = rest.slice(0, colon);
-    if (!TAG.test(tag)) throw invalid(whole, `the tag ${JSON.stringify(tag)} has characters or a length that no tag may have`);
+    if (!TAG.test(tag)) {
+      throw invalid(whole, `the tag ${JSON.stringify(tag)} has characters or a length that no tag may have`);
+    }
   }
   // As docker tells them apart: the first part is a host if it could be no repository's name.
   const slash = rest.indexOf("/"), first = rest.slice(0, Math.max(slash, 0));

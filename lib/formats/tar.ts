@@ -6,7 +6,7 @@
  * Everything here is written by strangers. Each length is checked before it is used, and what two readers could understand
  * differently is settled the way the kernel's and the registries' tools settle it, or refused.
  */
-import { byteString, type ByteString, displayName } from "../base/byte-string.ts";
+import { type ByteString, byteString, displayName } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 
 export type TarEntryType = "file" | "directory" | "symlink" | "hardlink" | "character" | "block" | "fifo";
@@ -189,7 +189,9 @@ export class TarReader {
   }
 
   #startMeta(type: string, size: number): void {
-    if (size < 0 || size > MAX_META) throw broken(`an extension header is ${size} bytes long; at most ${MAX_META} are read`);
+    if (size < 0 || size > MAX_META) {
+      throw broken(`an extension header is ${size} bytes long; at most ${MAX_META} are read`);
+    }
     if (type === "x" && this.#pax.size > 0) throw broken("two extended headers stand before one entry");
     this.#metaType = type;
     this.#meta = new Uint8Array(size);
@@ -295,7 +297,9 @@ export class TarReader {
     // The pax size wins even over a header that says 0: whoever skips by the header reads the file's content as headers
     // (CVE-2025-62518). What carries no data has none, whatever its size field says.
     const stored = type === "file" ? paxNumber("size") ?? number(block, 124, 12, "size") : 0;
-    if (stored < 0 || stored > Number.MAX_SAFE_INTEGER - BLOCK) throw broken(`${quote(name)} has the impossible size ${stored}`);
+    if (stored < 0 || stored > Number.MAX_SAFE_INTEGER - BLOCK) {
+      throw broken(`${quote(name)} has the impossible size ${stored}`);
+    }
 
     const entry: TarEntry = {
       type,
@@ -429,7 +433,9 @@ export class TarReader {
       sum += length;
       if (length > 0) pieces.push([offset, length]);
     }
-    if (sum !== this.#left) throw broken(`${quote(entry.name)} has a sparse map of ${sum} bytes and data of ${this.#left}`);
+    if (sum !== this.#left) {
+      throw broken(`${quote(entry.name)} has a sparse map of ${sum} bytes and data of ${this.#left}`);
+    }
     entry.sparse = true;
     this.#pieces = pieces;
     this.#piece = this.#pieceDone = 0;
@@ -497,7 +503,9 @@ function checkSum(block: Uint8Array): void {
     signed += byte < 128 ? byte : byte - 256;
   }
   const told = number(block, 148, 8, "checksum");
-  if (told !== unsigned && told !== signed) throw broken("a header's checksum is wrong: this is no tar archive, or a damaged one");
+  if (told !== unsigned && told !== signed) {
+    throw broken("a header's checksum is wrong: this is no tar archive, or a damaged one");
+  }
 }
 
 /** Octal text, or where the first bit is set a binary number, big-endian (GNU). */

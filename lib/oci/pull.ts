@@ -6,8 +6,8 @@ import {
   type ImageConfig,
   type Manifest,
   MAX_MANIFEST,
-  type ParsedManifest,
   parseConfig,
+  type ParsedManifest,
   parseManifest,
   type Platform,
 } from "../formats/manifest.ts";
@@ -74,7 +74,10 @@ export async function resolveImage(
   const bytes = await verifiedBytes(source.blob(manifest.config, signal), manifest.config, what);
   const config = parseConfig(bytes, manifest, source.name);
   if (fit(config, platform) === 0) {
-    throw unsupported(source, `it is made for ${formatPlatform(config)}, and this machine is ${formatPlatform(platform)}`);
+    throw unsupported(
+      source,
+      `it is made for ${formatPlatform(config)}, and this machine is ${formatPlatform(platform)}`,
+    );
   }
   const image = { source, digest, manifest, config, indexDigest };
   return image as ResolvedImage;

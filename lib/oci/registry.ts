@@ -75,7 +75,10 @@ export class RegistrySource implements ImageSource {
         // A registry that ignores the range sends everything again.
         let skip = start > 0 && response.status === 200 ? start : 0;
         if (response.status === 206 && !rangeStartsAt(response, start)) {
-          throw this.#error("REGISTRY_ERROR", `the registry answered a request for the bytes from ${start} with others`);
+          throw this.#error(
+            "REGISTRY_ERROR",
+            `the registry answered a request for the bytes from ${start} with others`,
+          );
         }
         for await (const chunk of bodyChunks(response, signal)) {
           const useful = skip === 0 ? chunk : chunk.subarray(Math.min(skip, chunk.length));
@@ -86,7 +89,10 @@ export class RegistrySource implements ImageSource {
           if (done > descriptor.size) return; // the caller knows the size too, and says what is wrong
         }
         if (done >= descriptor.size) return;
-        throw this.#error("REGISTRY_UNREACHABLE", `the registry closed the connection ${descriptor.size - done} bytes early`);
+        throw this.#error(
+          "REGISTRY_UNREACHABLE",
+          `the registry closed the connection ${descriptor.size - done} bytes early`,
+        );
       } catch (thrown) {
         signal?.throwIfAborted();
         if (thrown instanceof CosError && thrown.code !== "REGISTRY_UNREACHABLE") throw thrown;
@@ -125,7 +131,10 @@ export class RegistrySource implements ImageSource {
       await response.body?.cancel();
       const next = new URL(location, target);
       if (next.protocol !== "https:" && (next.protocol !== "http:" || target.protocol === "https:")) {
-        throw this.#error("REGISTRY_ERROR", `the registry redirects to ${next.protocol}//${next.host}, which is not encrypted`);
+        throw this.#error(
+          "REGISTRY_ERROR",
+          `the registry redirects to ${next.protocol}//${next.host}, which is not encrypted`,
+        );
       }
       target = next;
     }
@@ -144,7 +153,8 @@ export class RegistrySource implements ImageSource {
       signal?.throwIfAborted();
       const why = stalled.aborted ? `did not answer within ${STALL_LIMIT / 1000} seconds` : reason(cause);
       throw new CosError("REGISTRY_UNREACHABLE", `Cannot reach the registry ${url.host}: it ${why}.`, {
-        hint: "Check the network, the registry's name, a proxy (HTTPS_PROXY) and that the registry runs; then run it again.",
+        hint:
+          "Check the network, the registry's name, a proxy (HTTPS_PROXY) and that the registry runs; then run it again.",
         cause,
       });
     }
@@ -177,7 +187,10 @@ export class RegistrySource implements ImageSource {
       throw this.#error("REGISTRY_ERROR", `the registry names ${JSON.stringify(realm)} as its token server`, cause);
     }
     if (url.protocol !== "https:" && !this.#base.startsWith("http:")) {
-      throw this.#error("REGISTRY_ERROR", `the registry names ${url.protocol}//${url.host} as its token server, which is not encrypted`);
+      throw this.#error(
+        "REGISTRY_ERROR",
+        `the registry names ${url.protocol}//${url.host} as its token server, which is not encrypted`,
+      );
     }
     const service = parameters.get("service");
     if (service !== undefined) url.searchParams.set("service", service);
@@ -185,7 +198,9 @@ export class RegistrySource implements ImageSource {
     const headers = new Headers({ "User-Agent": this.#options.userAgent, Accept: "application/json" });
     if (credentials !== undefined) headers.set("Authorization", basicHeader(credentials));
     const response = await this.#fetch(url, { headers }, signal);
-    if (response.status === 401 || response.status === 403) throw this.#unauthorized(await serverMessage(response) || said);
+    if (response.status === 401 || response.status === 403) {
+      throw this.#unauthorized(await serverMessage(response) || said);
+    }
     if (response.status !== 200) throw await this.#failure(response, "token");
     const bytes = await readAll(response, MAX_SMALL_BODY, "the token server's answer");
     const answer = parseObject(bytes);
@@ -206,13 +221,17 @@ export class RegistrySource implements ImageSource {
     }
     if (status === 403) return this.#unauthorized(said);
     if (status === 404) return this.#error("REGISTRY_ERROR", `the registry lost a ${what} that the image needs`);
-    return this.#error("REGISTRY_ERROR", `the registry answered the request for a ${what} with status ${status}${words}`);
+    return this.#error(
+      "REGISTRY_ERROR",
+      `the registry answered the request for a ${what} with status ${status}${words}`,
+    );
   }
 
   #unauthorized(said: string): CosError {
     const words = said === "" ? "" : ` (it says: ${said})`;
     return new CosError("UNAUTHORIZED", `Cannot read ${this.name}: the registry refuses access${words}.`, {
-      hint: `Put a login for ${this.#reference.host} into /etc/cos/auth.json or ~/.docker/config.json, or check that it may read this repository.`,
+      hint:
+        `Put a login for ${this.#reference.host} into /etc/cos/auth.json or ~/.docker/config.json, or check that it may read this repository.`,
     });
   }
 
@@ -257,7 +276,11 @@ async function* bodyChunks(response: Response, signal?: AbortSignal): AsyncGener
       });
       const abort = abortion(signal);
       try {
-        const { done, value } = await Promise.race([reader.read(), stall, ...(abort === undefined ? [] : [abort.promise])]);
+        const { done, value } = await Promise.race([
+          reader.read(),
+          stall,
+          ...(abort === undefined ? [] : [abort.promise]),
+        ]);
         if (done) return;
         yield value;
       } finally {
@@ -268,10 +291,14 @@ async function* bodyChunks(response: Response, signal?: AbortSignal): AsyncGener
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof CosError) throw cause;
-    throw new CosError("REGISTRY_UNREACHABLE", `The connection to ${host} broke: ${cause instanceof Error ? cause.message : cause}.`, {
-      hint: "Check the network and run it again: what was there before is not touched.",
-      cause,
-    });
+    throw new CosError(
+      "REGISTRY_UNREACHABLE",
+      `The connection to ${host} broke: ${cause instanceof Error ? cause.message : cause}.`,
+      {
+        hint: "Check the network and run it again: what was there before is not touched.",
+        cause,
+      },
+    );
   } finally {
     // Frees the connection wherever the reading stopped; a body that broke has nothing left to cancel.
     await reader.cancel().catch(() => undefined);

@@ -54,7 +54,8 @@ export async function digestOf(bytes: Uint8Array, like?: Digest): Promise<Digest
 
 export function mismatch(what: string, expected: string, found: string): CosError {
   return new CosError("DIGEST_MISMATCH", `Refused ${what}: expected ${expected}, got ${found}.`, {
-    hint: "The registry, a mirror or the network changed or damaged the bytes; try again, then ask whoever runs the registry.",
+    hint:
+      "The registry, a mirror or the network changed or damaged the bytes; try again, then ask whoever runs the registry.",
     details: { expected, found },
   });
 }

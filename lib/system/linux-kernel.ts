@@ -1,11 +1,11 @@
 /** The kernel of this machine, through the C library by Deno's foreign function interface. */
-import { byteString, type ByteString, displayName, writeBytes } from "../base/byte-string.ts";
+import { type ByteString, byteString, displayName, writeBytes } from "../base/byte-string.ts";
 import { errnoName } from "./errno.ts";
 import {
   AT_FDCWD,
   type DirectoryEntry,
-  type FilesystemStatus,
   type FileStatus,
+  type FilesystemStatus,
   type Kernel,
   MOUNT_ATTR_RDONLY,
   O_CLOEXEC,

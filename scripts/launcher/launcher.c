@@ -436,7 +436,7 @@ static uintptr_t *put_environment(uintptr_t *to, const struct start *s) {
   return to;
 }
 
-extern char after_loading[];
+extern char after_loading[] __attribute__((visibility("hidden"))); /* else its address would need a relocation */
 uintptr_t runtime_entry;
 
 static void put_auxiliary(uintptr_t *to, const struct start *s, struct image runtime, struct image loader) {
