@@ -21,8 +21,8 @@
  *     give it back to the children it starts. A COS_SAVED_... that comes in is dropped.
  *   - COS_ARGV0 is the name this file was called by: existing installations call it through links, and Deno has no
  *     other way to learn it.
- *   - DENO_DIR, DENO_LOG, DENO_NO_UPDATE_CHECK keep Deno from writing anything and from saying that it could not; the
- *     program must not hand them on.
+ *   - HOME, DENO_DIR, DENO_LOG and DENO_NO_UPDATE_CHECK are set for Deno's start only (`runtime_variables` below).
+ *     The first line of the program, which pack.ts puts there, removes them and gives HOME back.
  *
  * Every failure is one sentence on standard error with its mend, and exit code 127, as of a shell that cannot start a
  * command.
@@ -76,7 +76,8 @@ static const char magic[16] = "cos-static-file1";
 /* ---- Variables that do not reach the runtime: beginnings of `NAME=value`. ---- */
 
 static const char steering[] =
-    "LD_\0"            /* the loader: code to load, places to look for it */
+    "HOME=\0"  /* see runtime_variables */
+    "LD_\0"    /* the loader: code to load, places to look for it */
     "GLIBC_TUNABLES=\0" /* glibc */
     "MALLOC_\0"
     "GCONV_PATH=\0"
@@ -86,7 +87,7 @@ static const char steering[] =
     "UV_\0"
     "TOKIO_\0"
     "RUST_\0"
-    "OTEL_\0"          /* sends traces to a server named there */
+    "OTEL_\0"           /* sends traces to a server named there */
     "SSLKEYLOGFILE=\0"; /* writes the keys of TLS connections into a file */
 
 /* Deno's words before the program's path. `-q`, for what it would say on its own; the rest, so that it looks for
@@ -94,9 +95,17 @@ static const char steering[] =
 static const char runtime_words[] = "run\0-A\0-q\0--no-config\0--no-lock\0--no-npm\0--no-remote\0--cached-only\0"
                                     "--no-code-cache\0--ext=js\0";
 
-/* Deno insists on a cache directory. One that can never be made (nothing can be created in /proc) makes it fall back to
- * caches in memory, which it reports as errors when it is on a terminal: those reports alone are switched off. */
-static const char runtime_variables[] = "DENO_DIR=/proc/cos-has-no-cache\0"
+/*
+ * Deno insists on a cache directory. One that can never be made (nothing can be created in /proc) makes it fall back to
+ * caches in memory, which it reports as errors when it is on a terminal: those reports alone are switched off. (A real
+ * directory without a name, a detached tmpfs under /proc/self/fd, is no way out: SQLite follows that link by its text,
+ * which is "/", and makes the caches there.)
+ *
+ * HOME: Deno reads ~/.npmrc even when told to use no npm, and stops if it cannot be read. Without HOME it asks the C
+ * library for the user's home, and with that every service in nsswitch.conf.
+ */
+static const char runtime_variables[] = "HOME=/proc/cos-has-no-home\0"
+                                        "DENO_DIR=/proc/cos-has-no-cache\0"
                                         "DENO_LOG=error,deno::cache::cache_db=off\0"
                                         "DENO_NO_UPDATE_CHECK=1\0";
 
@@ -401,7 +410,7 @@ static uintptr_t *put_list(uintptr_t *to, const char *list) {
 }
 
 static uintptr_t *put_arguments(uintptr_t *to, const struct start *s) {
-  *to++ = (uintptr_t)(s->argument_count > 0 ? s->arguments[0] : "cos");
+  *to++ = (uintptr_t)"cos"; /* not the caller's word: Deno aborts on one that is not UTF-8 */
   to = put_list(to, runtime_words);
   *to++ = (uintptr_t)program_path;
   for (size_t i = 1; i < s->argument_count; i++) *to++ = (uintptr_t)s->arguments[i];
