@@ -19,7 +19,6 @@ export function byteString(bytes: Uint8Array, start = 0, end = bytes.length): By
 
 /** What the operator typed, or a JSON document holds, as the bytes of its UTF-8 form. */
 export function byteStringOf(text: string): ByteString {
-  // deno-lint-ignore no-control-regex
   return /^[\x00-\x7f]*$/.test(text) ? text : byteString(utf8.encode(text));
 }
 
@@ -51,7 +50,6 @@ export function displayName(name: ByteString): string {
   } catch {
     text = name.replace(/[\x80-\xff]/g, (c) => `\\x${c.charCodeAt(0).toString(16)}`);
   }
-  // deno-lint-ignore no-control-regex
   return text.replace(
     /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]/g,
     (c) => c === "\n" ? "\\n" : c === "\t" ? "\\t" : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -348,7 +348,6 @@ async function serverMessage(response: Response): Promise<string> {
   const errors = answer?.errors, first: unknown = Array.isArray(errors) ? errors[0] : undefined;
   const text = (typeof first === "object" && first !== null && "message" in first ? first.message : undefined) ??
     answer?.details ?? answer?.message;
-  // deno-lint-ignore no-control-regex
   return typeof text === "string" ? text.replace(/[\x00-\x1f\x7f-\x9f]+/g, " ").trim().slice(0, 200) : "";
 }
 

@@ -1,0 +1,447 @@
+/**
+ * Writes the entries of layers into a tree, as image-spec 1.1, layer.md, asks: each layer over what the ones below left.
+ * The tree is mounted where only this process sees it, so nobody can open a file between its making and its last attribute.
+ */
+import { type ByteString, displayName } from "../base/byte-string.ts";
+import { CosError } from "../base/errors.ts";
+import type { TarEntry, TarSink } from "../formats/tar.ts";
+import {
+  type FileStatus,
+  hasErrno,
+  isDirectory,
+  type Kernel,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  SystemCallError,
+  type Time,
+} from "../system/kernel.ts";
+import { type ContentSums, sparseSum } from "../system/content-sums.ts";
+import { broken } from "./errors.ts";
+import { LayerMarks } from "./layer-marks.ts";
+import { cleanPath, markerOf, splitPath } from "./paths.ts";
+import { type OpenDirectory, TreeRoot } from "../system/tree-root.ts";
+
+export interface TreeWriterOptions {
+  sums: ContentSums;
+  /** Called before `bytes` more are written, and before each new node with 0; throws `NO_SPACE` where they will not fit. */
+  reserve(bytes: number): void;
+  warn(text: string): void;
+  /** Behave as on kernels without openat2(2), for tests. */
+  openat2?: boolean;
+}
+
+/** More entries than any system has; a bound for whoever sends an endless archive. */
+const MAX_ENTRIES = 5_000_000;
+/** ext4 keeps times from 1901 to 2446 (its extra epoch bits). */
+const MIN_TIME = -(2 ** 31);
+const MAX_TIME = 15032385535;
+/** At the top of a merged-usr system these are links; a layer that brings a directory there hides the whole of /usr's part. */
+const MERGED = new Set(["bin", "sbin", "lib", "lib32", "lib64", "libx32"]);
+/** Deeper trees than links inside the image can build are an attack on whoever removes them. */
+const MAX_REMOVAL_DEPTH = 1024;
+
+interface Open {
+  fd: number;
+  entry: TarEntry;
+  ino: number;
+  sum: number;
+  /** Bytes written so far; equal to the next piece's offset unless there was a hole. */
+  at: number;
+}
+
+export class TreeWriter implements TarSink {
+  readonly #kernel: Kernel;
+  readonly #root: TreeRoot;
+  readonly #options: TreeWriterOptions;
+  readonly #marks = new LayerMarks();
+  /** Modification times of directories, set last of all: every entry made in one changes it. By inode number. */
+  readonly #directoryTimes = new Map<number, { path: ByteString; time: Time }>();
+  /** Hardlinks whose target had not come yet. */
+  #deferred: { path: ByteString; entry: TarEntry }[] = [];
+  #open: Open | undefined;
+  #scratch: Uint8Array | undefined;
+  #pathsChanged = false;
+  #unsettableXattrs = new Set<string>();
+  entries = 0;
+
+  /** @param rootFd the tree's top directory; stays the caller's. */
+  constructor(kernel: Kernel, rootFd: number, options: TreeWriterOptions) {
+    this.#kernel = kernel;
+    this.#options = options;
+    this.#root = new TreeRoot(kernel, rootFd, options.openat2);
+  }
+
+  startLayer(index: number): void {
+    this.#marks.startLayer(index);
+  }
+
+  /** Must be called behind a layer's last entry. Throws `BROKEN_LAYER`. */
+  endLayer(): void {
+    const deferred = this.#deferred;
+    this.#deferred = [];
+    for (const { path, entry } of deferred) {
+      if (!this.#link(path, entry)) {
+        throw broken(`the hardlink ${quote(path)} leads to ${quote(entry.linkName)}, which does not exist`);
+      }
+    }
+  }
+
+  /** Must be called once, behind the last layer: sets the directories' times and closes what is open. */
+  finish(): void {
+    for (const [ino, { path, time }] of this.#directoryTimes) {
+      const directory = this.#root.find(path);
+      // The path may have gone, or lead through a link that came later: then it is not this directory any more.
+      if (directory === undefined || directory.ino !== ino) continue;
+      this.#kernel.utimensat(directory.fd, ".", time);
+    }
+    this.close();
+  }
+
+  /** Closes what is open, also after an error. */
+  close(): void {
+    if (this.#open !== undefined) this.#kernel.close(this.#open.fd);
+    this.#open = undefined;
+    this.#root.forget();
+  }
+
+  entry(entry: TarEntry): void {
+    if (++this.entries > MAX_ENTRIES) throw broken(`it has more than ${MAX_ENTRIES} entries`);
+    const path = cleanPath(entry.name);
+    if (path === "") {
+      if (entry.type !== "directory") throw broken(`its top is a ${entry.type}`);
+      this.#attributes(this.#root.fd, entry);
+      this.#directoryTimes.set(this.#kernel.fstat(this.#root.fd).ino, { path, time: clamp(entry.mtime) });
+      return;
+    }
+    const [parentPath, name] = splitPath(path), marker = markerOf(name);
+    if (marker !== undefined) {
+      if (marker.kind === "whiteout") this.#whiteout(parentPath, marker.name);
+      else if (marker.kind === "opaque") this.#opaque(parentPath);
+      return;
+    }
+    this.#options.reserve(0);
+    try {
+      this.#create(path, parentPath, name, entry);
+    } catch (thrown) {
+      throw this.#explain(thrown, path);
+    }
+  }
+
+  data(bytes: Uint8Array, offset: number): void {
+    const open = this.#open;
+    if (open === undefined) return; // the content of a marker, which has none in an honest archive
+    this.#options.reserve(bytes.length);
+    try {
+      if (open.entry.sparse) this.#kernel.pwrite(open.fd, bytes, offset);
+      else {
+        this.#kernel.write(open.fd, bytes);
+        open.sum = this.#options.sums.crc32(bytes, open.sum);
+      }
+    } catch (thrown) {
+      throw this.#explain(thrown, open.entry.name);
+    }
+    open.at = offset + bytes.length;
+  }
+
+  entryEnd(): void {
+    const open = this.#open;
+    if (open === undefined) return;
+    const { fd, entry, ino } = open, kernel = this.#kernel;
+    try {
+      if (entry.sparse) {
+        kernel.ftruncate(fd, entry.size);
+        this.#scratch ??= new Uint8Array(65536);
+        this.#options.sums.set(ino, sparseSum(kernel, fd, this.#options.sums.crc32, this.#scratch), true);
+      } else this.#options.sums.set(ino, open.sum);
+      this.#attributes(fd, entry);
+      kernel.futimens(fd, clamp(entry.mtime));
+    } catch (thrown) {
+      throw this.#explain(thrown, entry.name);
+    } finally {
+      this.#open = undefined;
+      kernel.close(fd);
+    }
+  }
+
+  #create(path: ByteString, parentPath: ByteString, name: ByteString, entry: TarEntry): void {
+    switch (entry.type) {
+      case "file":
+        return this.#file(this.#parent(parentPath), name, entry);
+      case "directory":
+        return this.#directory(path, this.#parent(parentPath), name, entry);
+      case "hardlink":
+        if (!this.#link(path, entry)) this.#deferred.push({ path, entry });
+        return;
+      case "symlink":
+        return this.#node(this.#parent(parentPath), name, entry, (fd) => {
+          if (entry.linkName === "") throw broken(`the link ${quote(path)} leads nowhere`);
+          this.#kernel.symlinkat(entry.linkName, fd, name);
+        });
+      case "character":
+      case "block":
+        // Device 0:0 is how overlayfs stores a whiteout; one that leaked into a layer means nothing on any other filesystem.
+        if (entry.type === "character" && entry.major === 0 && entry.minor === 0) {
+          return this.#options.warn(
+            `Left out ${quote(path)}: it is a whiteout that overlayfs left behind, not a device.`,
+          );
+        }
+        return this.#node(this.#parent(parentPath), name, entry, (fd) => {
+          const type = entry.type === "character" ? S_IFCHR : S_IFBLK;
+          this.#kernel.mknodat(fd, name, type | entry.mode, entry.major, entry.minor);
+        });
+      case "fifo":
+        return this.#node(this.#parent(parentPath), name, entry, (fd) => {
+          this.#kernel.mknodat(fd, name, S_IFIFO | entry.mode, 0, 0);
+        });
+    }
+  }
+
+  #parent(path: ByteString): OpenDirectory {
+    return this.#root.make(path, (status) => this.#marks.add(status.ino));
+  }
+
+  #file(parent: OpenDirectory, name: ByteString, entry: TarEntry): void {
+    const flags = (entry.sparse ? O_RDWR : O_WRONLY) | O_CREAT | O_EXCL | O_NOFOLLOW;
+    let fd;
+    try {
+      fd = this.#kernel.openat(parent.fd, name, flags, 0o600);
+    } catch (thrown) {
+      if (!hasErrno(thrown, "EEXIST")) throw thrown;
+      // Never written into: other names may share the old file's content.
+      parent = this.#clear(parent, name, entry);
+      fd = this.#kernel.openat(parent.fd, name, flags, 0o600);
+    }
+    const { ino } = this.#kernel.fstat(fd);
+    this.#marks.add(ino);
+    this.#open = { fd, entry, ino, sum: 0, at: 0 };
+  }
+
+  #directory(path: ByteString, parent: OpenDirectory, name: ByteString, entry: TarEntry): void {
+    const kernel = this.#kernel;
+    let existed = false;
+    try {
+      kernel.mkdirat(parent.fd, name, 0o700);
+    } catch (thrown) {
+      if (!hasErrno(thrown, "EEXIST")) throw thrown;
+      const status = kernel.statat(parent.fd, name);
+      if (isDirectory(status)) existed = true;
+      else {
+        if ((status.mode & S_IFMT) === S_IFLNK && path === name && MERGED.has(name)) {
+          throw new CosError("BROKEN_LAYER", `Cannot unpack the layer: it puts a directory over the link /${name}.`, {
+            hint:
+              `The system below has /${name} inside /usr and would lose it: build the layer so that its files lie in /usr/${name}.`,
+          });
+        }
+        parent = this.#clear(parent, name, entry);
+        kernel.mkdirat(parent.fd, name, 0o700);
+      }
+    }
+    const fd = kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    try {
+      const { ino } = kernel.fstat(fd);
+      this.#marks.add(ino);
+      // The entry describes the directory whole: attributes that only the layers below knew do not stay.
+      if (existed) this.#dropXattrs(fd, entry);
+      this.#attributes(fd, entry);
+      this.#directoryTimes.set(ino, { path, time: clamp(entry.mtime) });
+    } finally {
+      kernel.close(fd);
+    }
+  }
+
+  /** Symlinks, devices and pipes: made by `make`, never opened. */
+  #node(parent: OpenDirectory, name: ByteString, entry: TarEntry, make: (parentFd: number) => void): void {
+    const kernel = this.#kernel;
+    try {
+      make(parent.fd);
+    } catch (thrown) {
+      if (!hasErrno(thrown, "EEXIST")) throw thrown;
+      parent = this.#clear(parent, name, entry);
+      make(parent.fd);
+    }
+    if (this.#marks.needed) this.#marks.add(kernel.statat(parent.fd, name).ino);
+    kernel.lchownat(parent.fd, name, entry.uid, entry.gid);
+    if (entry.type !== "symlink") kernel.fchmodat(parent.fd, name, entry.mode);
+    for (const [key, value] of entry.xattrs) {
+      // There is no call that sets an attribute of such a node by directory and name; /proc leads to it without a walk.
+      this.#xattr(key, () => kernel.setXattrOf(`/proc/self/fd/${parent.fd}/${name}`, key, value));
+    }
+    kernel.utimensat(parent.fd, name, clamp(entry.mtime));
+  }
+
+  /** False where the target does not exist (yet). Links to symlinks are legal, and are not followed. */
+  #link(path: ByteString, entry: TarEntry): boolean {
+    const kernel = this.#kernel, target = cleanPath(entry.linkName);
+    if (target === "") throw broken(`the hardlink ${quote(path)} leads to a directory`);
+    const [targetParent, targetName] = splitPath(target), [parentPath, name] = splitPath(path);
+    const source = this.#root.find(targetParent);
+    let status: FileStatus;
+    try {
+      if (source === undefined) return false;
+      status = kernel.statat(source.fd, targetName);
+    } catch (thrown) {
+      if (hasErrno(thrown, "ENOENT")) return false;
+      throw thrown;
+    }
+    if (isDirectory(status)) throw broken(`the hardlink ${quote(path)} leads to a directory`);
+    const old = this.#look(this.#parent(parentPath), name);
+    if (old?.ino === status.ino) return true;
+    if (old !== undefined) this.#clear(this.#parent(parentPath), name, entry);
+    // Looked up again: what was cleared may have held the target.
+    const from = this.#root.find(targetParent), to = this.#parent(parentPath);
+    if (from === undefined || this.#look(from, targetName) === undefined) return false;
+    kernel.linkat(from.fd, targetName, to.fd, name);
+    this.#marks.addLink(to.ino, name, status.ino);
+    return true;
+  }
+
+  /** Removes what stands in an entry's way, whole: a later entry wins, whatever layer the old one came from. */
+  #clear(parent: OpenDirectory, name: ByteString, entry: TarEntry): OpenDirectory {
+    this.#remove(parent, name, () => true, 0);
+    this.#settle();
+    return this.#parent(splitPath(cleanPath(entry.name))[0]);
+  }
+
+  #whiteout(parentPath: ByteString, name: ByteString): void {
+    if (!this.#marks.needed) return;
+    // A marker below something that is no directory, or is not there, hides nothing.
+    const parent = this.#root.find(parentPath);
+    if (parent !== undefined) this.#remove(parent, name, (dir, n, ino) => !this.#marks.isOwn(dir, n, ino), 0);
+    this.#settle();
+  }
+
+  #opaque(path: ByteString): void {
+    if (!this.#marks.needed) return;
+    const [parentPath, name] = path === "" ? ["", "."] : splitPath(path);
+    const parent = this.#root.find(parentPath);
+    if (parent === undefined) return;
+    const status = this.#look(parent, name);
+    // Over a link the marker means the directory that takes the link's place: the link's target is not this layer's to clear.
+    if (status === undefined || !isDirectory(status)) return;
+    const fd = this.#kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    try {
+      const directory = { fd, ino: status.ino };
+      for (const child of this.#kernel.readDirectory(fd)) {
+        if (path === "" && child.name === "lost+found") continue; // the filesystem's, not a layer's
+        this.#remove(directory, child.name, (dir, n, ino) => !this.#marks.isOwn(dir, n, ino), 0);
+      }
+    } finally {
+      this.#kernel.close(fd);
+    }
+    this.#settle();
+  }
+
+  /** After a removal: descriptors that were kept by path may lead elsewhere now. None may be in use when this is called. */
+  #settle(): void {
+    if (this.#pathsChanged) this.#root.forget();
+    this.#pathsChanged = false;
+  }
+
+  /**
+   * Removes a name with all below it for which `doomed` holds; true where nothing is left of it. A directory stays while
+   * anything in it does. Works on descriptors, so no link can lead it elsewhere.
+   */
+  #remove(
+    parent: OpenDirectory,
+    name: ByteString,
+    doomed: (parentIno: number, name: ByteString, ino: number) => boolean,
+    depth: number,
+  ): boolean {
+    const kernel = this.#kernel;
+    if (depth > MAX_REMOVAL_DEPTH) throw broken(`a directory to remove is more than ${MAX_REMOVAL_DEPTH} levels deep`);
+    const status = this.#look(parent, name);
+    if (status === undefined) return true;
+    if (!isDirectory(status)) {
+      if (!doomed(parent.ino, name, status.ino)) return false;
+      kernel.unlinkat(parent.fd, name);
+      if ((status.mode & S_IFMT) === S_IFLNK) this.#pathsChanged = true;
+      return true;
+    }
+    const fd = kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    let empty = true;
+    try {
+      const directory = { fd, ino: status.ino };
+      for (const child of kernel.readDirectory(fd)) {
+        if (!this.#remove(directory, child.name, doomed, depth + 1)) empty = false;
+      }
+    } finally {
+      kernel.close(fd);
+    }
+    if (!empty || !doomed(parent.ino, name, status.ino)) return false;
+    kernel.unlinkat(parent.fd, name, true);
+    this.#pathsChanged = true;
+    return true;
+  }
+
+  #look(parent: OpenDirectory, name: ByteString): FileStatus | undefined {
+    try {
+      return this.#kernel.statat(parent.fd, name);
+    } catch (thrown) {
+      if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return undefined;
+      throw thrown;
+    }
+  }
+
+  /** Owner, then mode (chown clears setuid), then extended attributes (chown and write clear security.capability). */
+  #attributes(fd: number, entry: TarEntry): void {
+    const kernel = this.#kernel;
+    kernel.fchown(fd, entry.uid, entry.gid);
+    kernel.fchmod(fd, entry.mode);
+    for (const [key, value] of entry.xattrs) this.#xattr(key, () => kernel.setXattr(fd, key, value));
+  }
+
+  #dropXattrs(fd: number, entry: TarEntry): void {
+    for (const key of this.#kernel.listXattrs(fd)) {
+      if (!entry.xattrs.has(key)) this.#xattr(key, () => this.#kernel.removeXattr(fd, key));
+    }
+  }
+
+  #xattr(key: ByteString, set: () => void): void {
+    // What overlayfs noted for itself on the builder's machine would hide files on one where the image is a lower layer.
+    if (key.startsWith("trusted.overlay.") || key.startsWith("user.overlay.")) return;
+    try {
+      set();
+    } catch (thrown) {
+      if (!hasErrno(thrown, "EOPNOTSUPP", "EPERM", "EINVAL")) throw thrown;
+      if (this.#unsettableXattrs.has(key)) return;
+      this.#unsettableXattrs.add(key);
+      this.#options.warn(
+        `Left out the extended attribute ${quote(key)}: the image's filesystem does not take it (${thrown.errno}).`,
+      );
+    }
+  }
+
+  #explain(thrown: unknown, path: ByteString): unknown {
+    if (!(thrown instanceof SystemCallError)) return thrown;
+    if (thrown.errno === "ENOSPC" || thrown.errno === "EDQUOT") {
+      return new CosError("NO_SPACE", `Cannot write ${quote(path)}: the image's filesystem is full.`, {
+        hint: "Give the image more room with --size, or use a smaller one.",
+        cause: thrown,
+      });
+    }
+    return new CosError("SYSTEM_CALL", `Cannot write ${quote(path)}: ${thrown.call} failed with ${thrown.errno}.`, {
+      hint: "Run it again with --debug; if it stays so, look at the kernel's log (dmesg).",
+      cause: thrown,
+    });
+  }
+}
+
+function clamp(time: Time): Time {
+  if (time.seconds < MIN_TIME) return { seconds: MIN_TIME, nanoseconds: 0 };
+  if (time.seconds > MAX_TIME) return { seconds: MAX_TIME, nanoseconds: 0 };
+  return time;
+}
+
+function quote(name: ByteString): string {
+  return JSON.stringify(displayName(name));
+}
