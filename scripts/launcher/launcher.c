@@ -22,7 +22,7 @@
  *   - COS_ARGV0 is the name this file was called by: existing installations call it through links, and Deno has no
  *     other way to learn it.
  *   - HOME, DENO_DIR, DENO_LOG and DENO_NO_UPDATE_CHECK are set for Deno's start only (`runtime_variables` below).
- *     The first line of the program, which pack.ts puts there, removes them and gives HOME back.
+ *     The first line of the program, which program.ts puts there, removes them and gives HOME back.
  *
  * Every failure is one sentence on standard error with its mend, and exit code 127, as of a shell that cannot start a
  * command.

@@ -9,6 +9,8 @@
  * version of Deno needs another one. The same inputs give the same bytes.
  */
 
+import { programOf } from "./program.ts";
+
 /** What a part is for; the numbers of `enum kind` in launcher.c. */
 const KIND = { loader: 1, runtime: 2, program: 3, library: 4 } as const;
 
@@ -113,16 +115,6 @@ function withoutSystemPreloads(loader: Uint8Array<ArrayBuffer>): Uint8Array {
   return changed;
 }
 
-/**
- * Put in front of the program, on a line of its own: takes what the launcher set for Deno's start out of the
- * environment again, so that neither the program nor its children see it. Runs in workers too, where it finds nothing left to do.
- */
-const PRELUDE = `{
-  const { env } = Deno, home = env.get("COS_SAVED_HOME");
-  if (env.get("HOME") === "/proc/cos-has-no-home") home === undefined ? env.delete("HOME") : env.set("HOME", home);
-  for (const name of ["COS_SAVED_HOME", "DENO_DIR", "DENO_LOG", "DENO_NO_UPDATE_CHECK"]) env.delete(name);
-}`.replace(/\s+/g, " ") + "\n";
-
 /** Lays the parts out behind the launcher, each on a page, and the table behind them. */
 export function layOut(launcher: Uint8Array, parts: Part[]): { offset: number; content: Uint8Array }[] {
   const pieces = [{ offset: 0, content: launcher }];
@@ -185,7 +177,10 @@ function readOptions(words: string[]) {
 
 if (import.meta.main) {
   const options = readOptions(Deno.args);
-  const source = PRELUDE + await Deno.readTextFile(options.program);
+  const { source, fast } = programOf(await Deno.readTextFile(options.program));
+  if (!fast) {
+    console.error(`pack: "${options.program}" is packed as a module, which starts slower (program.ts tells why)`);
+  }
   const program: Part = { name: "cos.js", kind: "program", content: new TextEncoder().encode(source) };
   const parts = [...await runtimeParts(options.runtime, options.libraries), program];
   await write(options.output, layOut(await Deno.readFile(options.launcher), parts));
