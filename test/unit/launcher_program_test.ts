@@ -65,7 +65,7 @@ Deno.test("programOf() keeps every character of the code", async () => {
 Deno.test("programOf() leaves a bundle that cannot be a function as the module it is", async () => {
   assert.equal(await run(`console.log("exports");export const x=1;`, { fast: false }), "exports\n");
   assert.equal(programOf(`import x from "./other.js";`).fast, false);
-  assert.equal(await run(`let b=2;console.log(1<!--b,b);`, { fast: false }), "false 1\n");
+  assert.equal(programOf(`let b=2;console.log(1<!--b);`).fast, false);
 });
 
 Deno.test("programOf() names the program in traces", async () => {
