@@ -1,0 +1,298 @@
+/** Finding the partition that holds the system images, and opening it. Nothing is changed here, and no mount point is needed. */
+import { type ByteString, byteStringOf } from "../base/byte-string.ts";
+import { CosError } from "../base/errors.ts";
+import { PROBE_SIZE, probeFilesystem } from "../formats/filesystem-label.ts";
+import { type Mount, parseMountInfo } from "../formats/mountinfo.ts";
+import {
+  AT_FDCWD,
+  BTRFS_MAGIC,
+  EXT4_MAGIC,
+  type FileStatus,
+  hasErrno,
+  isDirectory,
+  type Kernel,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  O_DIRECTORY,
+  O_RDONLY,
+  S_IFBLK,
+  S_IFMT,
+  XFS_MAGIC,
+} from "../system/kernel.ts";
+import { readTextFile } from "./files.ts";
+
+export const STATE_LABEL = "COS_STATE";
+export const RECOVERY_LABEL = "COS_RECOVERY";
+/** Where the two older generations mount it: the initramfs, `elemental`, the shell tools in recovery. */
+const MOUNT_POINTS = ["/run/initramfs/cos-state", "/run/cos/state", "/run/initramfs/state"];
+const MOUNT_ATTRIBUTES = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+
+export interface StatePartition extends Disposable {
+  /** Its top directory. */
+  fd: number;
+  /** As people know it: the block device, or the directory that was given. */
+  name: string;
+  /** `sda3`; undefined where a directory was given that is no mount of its own. */
+  blockDevice?: string;
+  /** The magic number of its filesystem. */
+  type: number;
+  /** Where it is mounted for all to see; undefined where it is mounted only for this process. */
+  mountPoint?: string;
+  /** The mount that was found is read-only; writing needs a remount first. */
+  readOnly: boolean;
+}
+
+/**
+ * @param given `--state`: a block device or a directory.
+ * @param write the partition will be written; only tells how one that is not mounted is mounted.
+ * Throws `NOT_IMAGE_BASED`, `AMBIGUOUS_STATE`, `UNSUPPORTED_FILESYSTEM`, `NEWER_GENERATION`.
+ */
+export function openStatePartition(kernel: Kernel, given: string | undefined, write: boolean): StatePartition {
+  const partition = given === undefined ? findByLabel(kernel, write) : openGiven(kernel, given, write);
+  try {
+    checkFilesystem(partition);
+    checkGeneration(kernel, partition);
+  } catch (thrown) {
+    partition[Symbol.dispose]();
+    throw thrown;
+  }
+  return partition;
+}
+
+function openGiven(kernel: Kernel, given: string, write: boolean): StatePartition {
+  const path = byteStringOf(given);
+  let status: FileStatus;
+  try {
+    status = kernel.statat(AT_FDCWD, path, true);
+  } catch (cause) {
+    if (!hasErrno(cause, "ENOENT", "ENOTDIR")) throw cause;
+    throw new CosError("NOT_IMAGE_BASED", `Cannot use ${given} as the state partition: it does not exist.`, {
+      hint: "Give --state the partition's block device, or the directory where it is mounted.",
+      cause,
+    });
+  }
+  if ((status.mode & S_IFMT) === S_IFBLK) {
+    return openDevice(kernel, given, `${status.rdevMajor}:${status.rdevMinor}`, write);
+  }
+  if (!isDirectory(status)) {
+    throw new CosError(
+      "NOT_IMAGE_BASED",
+      `Cannot use ${given} as the state partition: it is neither a block device nor a directory.`,
+      {
+        hint: "Give --state the partition's block device, or the directory where it is mounted.",
+      },
+    );
+  }
+  const mount = mounts().find((m) => m.mountPoint === Deno.realPathSync(given));
+  return openMounted(kernel, given, given, mount);
+}
+
+/** A device that is mounted already is used where it is: a second mount could not differ in being read-only. */
+function openDevice(kernel: Kernel, name: string, device: string, write: boolean): StatePartition {
+  const mount = mounts().find((m) => m.device === device && m.root === "/");
+  if (mount !== undefined) return openMounted(kernel, mount.mountPoint, name, mount);
+  const type = probe(kernel, byteStringOf(name))?.type;
+  if (type === undefined) {
+    throw new CosError(
+      "UNSUPPORTED_FILESYSTEM",
+      `Cannot use ${name} as the state partition: it holds no ext4, XFS or btrfs.`,
+      {
+        hint: "Give --state the partition that holds cOS/active.img.",
+      },
+    );
+  }
+  return detached(kernel, name, device, type, write);
+}
+
+function openMounted(kernel: Kernel, directory: string, name: string, mount: Mount | undefined): StatePartition {
+  const fd = kernel.openat(AT_FDCWD, byteStringOf(directory), O_RDONLY | O_DIRECTORY);
+  return {
+    fd,
+    name,
+    blockDevice: mount === undefined ? undefined : blockDeviceName(mount.device),
+    type: kernel.fstatfs(fd).type,
+    mountPoint: mount?.mountPoint,
+    readOnly: mount !== undefined && (mount.readOnly || mount.superOptions.includes("ro")),
+    [Symbol.dispose]: () => kernel.close(fd),
+  };
+}
+
+function detached(kernel: Kernel, name: string, device: string, type: string, write: boolean): StatePartition {
+  const fd = kernel.mountDetached(type, byteStringOf(name), { readOnly: !write, attributes: MOUNT_ATTRIBUTES });
+  return {
+    fd,
+    name,
+    blockDevice: blockDeviceName(device),
+    type: kernel.fstatfs(fd).type,
+    readOnly: !write,
+    [Symbol.dispose]: () => kernel.close(fd),
+  };
+}
+
+function findByLabel(kernel: Kernel, write: boolean): StatePartition {
+  const all = mounts();
+  for (const place of MOUNT_POINTS) {
+    const mount = all.find((m) => m.mountPoint === place && m.root === "/");
+    // In recovery the first of these places is the recovery partition's.
+    if (mount !== undefined && isDirectoryAt(`${place}/cOS`) && labelOf(kernel, mount.device) !== RECOVERY_LABEL) {
+      return openMounted(kernel, place, place, mount);
+    }
+  }
+  const found = [...labelled(kernel, STATE_LABEL)];
+  const [first, second] = found;
+  if (first === undefined) {
+    throw new CosError(
+      "NOT_IMAGE_BASED",
+      `Cannot find a state partition: no filesystem here has the label ${STATE_LABEL}.`,
+      {
+        hint: "Run it on an image-based system, or name the partition with --state.",
+      },
+    );
+  }
+  if (second !== undefined) {
+    const names = found.map(({ name }) => `/dev/${name}`).join(", ");
+    throw new CosError(
+      "AMBIGUOUS_STATE",
+      `Cannot tell which is the state partition: ${names} all have the label ${STATE_LABEL}.`,
+      {
+        hint: "Name the right one with --state.",
+      },
+    );
+  }
+  return openDevice(kernel, `/dev/${first.name}`, first.device, write);
+}
+
+/** A sibling of the state partition, on the same disk only: other disks may hold another system. Undefined where there is none. */
+export function openSibling(
+  kernel: Kernel,
+  state: StatePartition,
+  label: string,
+  write: boolean,
+): StatePartition | undefined {
+  const disk = state.blockDevice === undefined ? undefined : diskOf(state.blockDevice);
+  if (disk === undefined) return undefined;
+  for (const { name, device } of labelled(kernel, label)) {
+    if (diskOf(name) === disk) return openDevice(kernel, `/dev/${name}`, device, write);
+  }
+  return undefined;
+}
+
+function* labelled(kernel: Kernel, label: string): Generator<{ name: string; device: string }> {
+  for (const { name } of Deno.readDirSync("/sys/class/block")) {
+    const device = readTextFile(`/sys/class/block/${name}/dev`)?.trim();
+    // A loop device without partitions that carries the label is an image file of somebody's, not this machine's disk.
+    if (device === undefined || /^loop[0-9]+$/.test(name)) continue;
+    if (readTextFile(`/sys/class/block/${name}/size`)?.trim() === "0") continue;
+    if (probe(kernel, `/dev/${name}`)?.label === label) yield { name, device };
+  }
+}
+
+function labelOf(kernel: Kernel, device: string): string | undefined {
+  const name = blockDeviceName(device);
+  return name === undefined ? undefined : probe(kernel, `/dev/${name}`)?.label;
+}
+
+function probe(kernel: Kernel, path: ByteString) {
+  let fd;
+  try {
+    fd = kernel.openat(AT_FDCWD, path, O_RDONLY);
+  } catch (thrown) {
+    // Drives without a medium, and nodes that /dev lacks.
+    if (hasErrno(thrown, "ENOENT", "ENXIO", "ENODEV", "EIO", "EBUSY", "EACCES")) return undefined;
+    throw thrown;
+  }
+  try {
+    const bytes = new Uint8Array(PROBE_SIZE);
+    return probeFilesystem(bytes.subarray(0, kernel.pread(fd, bytes, 0)));
+  } catch (thrown) {
+    if (hasErrno(thrown, "EIO")) return undefined;
+    throw thrown;
+  } finally {
+    kernel.close(fd);
+  }
+}
+
+/** `sda3` for `8:3`; undefined for filesystems without a device. */
+function blockDeviceName(device: string): string | undefined {
+  try {
+    return Deno.readLinkSync(`/sys/dev/block/${device}`).split("/").at(-1);
+  } catch (thrown) {
+    if (thrown instanceof Deno.errors.NotFound) return undefined;
+    throw thrown;
+  }
+}
+
+/** The disk of a partition, or the device itself. */
+function diskOf(name: string): string {
+  const path = Deno.realPathSync(`/sys/class/block/${name}`).split("/");
+  const isPartition = readTextFile(`/sys/class/block/${name}/partition`) !== undefined;
+  return (isPartition ? path.at(-2) : path.at(-1)) ?? name;
+}
+
+function mounts(): Mount[] {
+  return parseMountInfo(readTextFile("/proc/self/mountinfo") ?? "");
+}
+
+function isDirectoryAt(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch (thrown) {
+    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return false;
+    throw thrown;
+  }
+}
+
+function checkFilesystem({ type, name }: StatePartition): void {
+  if (type === EXT4_MAGIC || type === XFS_MAGIC || type === BTRFS_MAGIC) return;
+  throw new CosError(
+    "UNSUPPORTED_FILESYSTEM",
+    `Cannot use ${name} as the state partition: its filesystem is ${filesystemName(type)}.`,
+    {
+      hint:
+        "The state partition must be ext4, XFS or btrfs: only there are the steps of a switch known to survive a power cut.",
+    },
+  );
+}
+
+function filesystemName(type: number): string {
+  const names: Record<number, string> = {
+    0x01021994: "tmpfs",
+    0x4d44: "FAT",
+    0x794c7630: "overlayfs",
+    0x73717368: "squashfs",
+    0xe0f5e1e2: "EROFS",
+    0xf2f52010: "F2FS",
+    0x2fc12fc1: "ZFS",
+    0x6969: "NFS",
+    0x65735546: "FUSE",
+    0x2011bab0: "exFAT",
+    0x5346544e: "NTFS",
+    0x9660: "ISO 9660",
+  };
+  return names[type] ?? `of the unknown type 0x${type.toString(16)}`;
+}
+
+/** Snapshots instead of slots mark the third generation (elemental-toolkit 1.2 and later). */
+function checkGeneration(kernel: Kernel, { fd, name }: StatePartition): void {
+  const hasSnapshots = exists(kernel, fd, ".snapshots");
+  if (!hasSnapshots && !/(?:^|\s)elemental\.(?:image|mode)=/.test(readTextFile("/proc/cmdline") ?? "")) return;
+  if (!hasSnapshots && exists(kernel, fd, "cOS")) return; // somebody else's kernel, our kind of partition
+  throw new CosError(
+    "NEWER_GENERATION",
+    `Cannot work on ${name}: this system keeps snapshots, not an active and a passive image.`,
+    {
+      hint: "Use the elemental of that system for it.",
+    },
+  );
+}
+
+function exists(kernel: Kernel, dir: number, name: ByteString): boolean {
+  try {
+    kernel.statat(dir, name);
+    return true;
+  } catch (thrown) {
+    if (hasErrno(thrown, "ENOENT")) return false;
+    throw thrown;
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * A checkpoint makes what was done to a filesystem so far readable for a boot loader, which reads the disk without replaying
+ * the journal. fsync is not enough for that: it puts the change into the journal, and no further.
+ */
+import { BTRFS_MAGIC, hasErrno, type Kernel } from "./kernel.ts";
+
+// _IOW('f', 43, __u32), Linux 5.14: fs/ext4/ext4.h.
+const EXT4_IOC_CHECKPOINT = 0x4004662b;
+// _IOWR('X', 119, int) and 120: include/uapi/linux/fs.h.
+const FIFREEZE = 0xc0045877, FITHAW = 0xc0045878;
+
+export interface CheckpointOptions {
+  /** The filesystem's magic number, from fstatfs(2). */
+  type: number;
+  /**
+   * Must be asked before the filesystem is frozen: true where something outside this process will thaw it if this process dies
+   * in between. Where it is false the filesystem is never frozen.
+   */
+  guarded(): boolean;
+}
+
+/** @param dir a directory of the filesystem. Throws `SystemCallError`. */
+export function checkpoint(kernel: Kernel, dir: number, { type, guarded }: CheckpointOptions): void {
+  kernel.syncfs(dir);
+  if (type === BTRFS_MAGIC) return; // a full commit leaves no log tree to replay
+  try {
+    const flags = new Uint8Array(4);
+    kernel.ioctl(dir, EXT4_IOC_CHECKPOINT, flags);
+    return;
+  } catch (thrown) {
+    // ENOTTY: not ext4, or before 5.14. EOPNOTSUPP: no journal, so nothing to replay. EINVAL: ext2's own driver.
+    if (hasErrno(thrown, "EOPNOTSUPP")) return;
+    if (!hasErrno(thrown, "ENOTTY", "EINVAL", "EPERM")) throw thrown;
+  }
+  if (!guarded()) return;
+  try {
+    kernel.ioctl(dir, FIFREEZE, 0);
+  } catch (thrown) {
+    // Somebody else froze it just now (EBUSY), or this filesystem cannot be frozen: syncfs was all that can be had.
+    if (hasErrno(thrown, "EOPNOTSUPP", "EBUSY", "EPERM", "ENOTTY")) return;
+    throw thrown;
+  }
+  kernel.ioctl(dir, FITHAW, 0);
+}
+
+/** For the guard: thaws what a dead process may have left frozen. EINVAL says that nothing was. */
+export function thaw(kernel: Kernel, dir: number): void {
+  try {
+    kernel.ioctl(dir, FITHAW, 0);
+  } catch (thrown) {
+    if (!hasErrno(thrown, "EINVAL")) throw thrown;
+  }
+}
