@@ -187,8 +187,8 @@ static const char free_memory[] = "free some memory, then try again";
 
 /* ---- Getting at the file ---- */
 
-/* A file without a directory entry. Where vm.memfd_noexec is set only ones that cannot be executed may be made (mapping
- * their pages as code is allowed, which is all that is needed here); kernels before 6.3 do not know that flag. */
+/* A file without a directory entry, not executable (mapping its pages as code is allowed, which is all that is needed
+ * here): from 6.3 on, kernels warn in their log about one that does not say; older ones do not know the flag. */
 static int make_memory_file(const char *name, unsigned flags) {
   flags |= MFD_ALLOW_SEALING;
   long file = kernel(__NR_memfd_create, (long)name, flags | MFD_NOEXEC_SEAL, 0, 0, 0, 0);
@@ -522,6 +522,11 @@ __attribute__((used)) struct jump launch(uintptr_t *words) {
   }
   close_file(file);
   name_libraries();
+  /* What the loader and Deno are about to do: better a sentence here than their riddles (an emulator may answer for
+   * /proc/self/exe alone, a sandbox may hide what is below /proc). */
+  file = (int)open_file(program_path, O_RDONLY);
+  if (failed(file)) die("/proc is not mounted as it should be", file, "mount it (mount -t proc proc /proc), then run cos again");
+  close_file(file);
 
   runtime_entry = runtime.entry;
   return (struct jump){build_stack(&s, runtime, loader), loader.entry};
