@@ -5,11 +5,14 @@ import configuration from "../../deno.json" with { type: "json" };
 export interface BuildInfo {
   /** As in deno.json. */
   version: string;
-  /** The commit it was built from, `-dirty` behind it where the checkout differed from it; `development` when run from a checkout. */
+  /** What it was built from, with `-dirty` where the checkout differed; `development` when run from a checkout. */
   commit: string;
   /** The version of Deno that runs it. */
   denoVersion: string;
-  /** The commit's date in milliseconds since 1970 (not the day of the build: the same sources give the same file); 0 when run from a checkout. */
+  /**
+   * The commit's date in milliseconds since 1970; 0 when run from a checkout. Not the day of the build: the same
+   * sources give the same file.
+   */
   builtAt: number;
 }
 

@@ -27,13 +27,7 @@
  * Every failure is one sentence on standard error with its mend, and exit code 127, as of a shell that cannot start a
  * command.
  */
-#include <asm/unistd.h>
 #include <elf.h>
-#include <linux/fcntl.h>
-#include <linux/memfd.h>
-#include <linux/mman.h>
-#include <stddef.h>
-#include <stdint.h>
 
 /* The launcher's own stack; the text form is for the assembly in the machine's header. */
 #define STACK_SIZE 32768
@@ -46,11 +40,7 @@
 #else
 #error "the launcher knows x86-64 and 64-bit Arm only"
 #endif
-
-#ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
-#define MFD_NOEXEC_SEAL 8U
-#endif
-enum { ENOENT = 2, EBADF = 9, EACCES = 13, EINVAL = 22 };
+#include "freestanding.h"
 
 /* ---- The table at the end of the file: these two structs and pack.ts must agree. ---- */
 
@@ -73,12 +63,18 @@ static const char magic[16] = "cos-static-file1";
 
 #define MEMBERS_MAX 32
 
+__attribute__((noreturn)) static void damaged(const char *how) {
+  die(how, 0, "the file is incomplete or damaged, copy it here again");
+}
+
+#include "executable.h"
+
 /* ---- Variables that do not reach the runtime: beginnings of `NAME=value`. ---- */
 
 static const char steering[] =
-    "HOME=\0"  /* see runtime_variables */
-    "LD_\0"    /* the loader: code to load, places to look for it */
-    "GLIBC_TUNABLES=\0" /* glibc */
+    "HOME=\0" /* see runtime_variables */
+    "LD_\0"   /* the loader: code to load, places to look for it */
+    "GLIBC_TUNABLES=\0"
     "MALLOC_\0"
     "GCONV_PATH=\0"
     "DENO_\0" /* Deno, and what it is made of: V8, Node's compatibility, tokio, Rust's panics */
@@ -112,94 +108,11 @@ static const char runtime_variables[] = "HOME=/proc/cos-has-no-home\0"
 #define SAVED "COS_SAVED_"
 #define CALLED_BY "COS_ARGV0="
 
-/* ---- A C library in miniature. The compiler calls memcpy and memset on its own, so they must exist. ---- */
-
-void *memcpy(void *to, const void *from, size_t size) {
-  char *t = to;
-  const char *f = from;
-  while (size--) *t++ = *f++;
-  return to;
-}
-
-void *memset(void *to, int byte, size_t size) {
-  char *t = to;
-  while (size--) *t++ = (char)byte;
-  return to;
-}
-
-static size_t length(const char *text) {
-  size_t n = 0;
-  while (text[n]) n++;
-  return n;
-}
-
-static int starts_with(const char *text, const char *beginning) {
-  while (*beginning)
-    if (*text++ != *beginning++) return 0;
-  return 1;
-}
-
-/* Appends a text and its terminating zero; returns where the zero stands, so that calls can be chained. */
-static char *append(char *to, const char *text) {
-  while ((*to = *text++)) to++;
-  return to;
-}
-
-static char *append_number(char *to, unsigned long number) {
-  char digits[21];
-  char *d = digits + sizeof digits - 1;
-  *d = 0;
-  do *--d = (char)('0' + number % 10);
-  while (number /= 10);
-  return append(to, d);
-}
-
-/* The next text of a list of texts, each ended by a zero, the list by an empty one. */
-static const char *next(const char *text) { return text + length(text) + 1; }
-
-static long open_file(const char *path, int flags) {
-  return kernel(__NR_openat, AT_FDCWD, (long)path, flags | O_CLOEXEC, 0, 0, 0);
-}
-static void close_file(int file) { kernel(__NR_close, file, 0, 0, 0, 0, 0); }
-static long read_at(int file, void *into, size_t size, uint64_t offset) {
-  return kernel(__NR_pread64, file, (long)into, (long)size, (long)offset, 0, 0);
-}
-static long map(uintptr_t address, size_t size, int protection, int flags, int file, uint64_t offset) {
-  return kernel(__NR_mmap, (long)address, (long)size, protection, flags, file, (long)offset);
-}
-static int failed(long result) { return result < 0 && result > -4096; }
-
-/* `cos: <what> (error <number>): <mend>`, the number only if there is one. */
-__attribute__((noreturn)) static void die(const char *what, long result, const char *mend) {
-  static char line[1024];
-  char *end = append(append(line, "cos: "), what);
-  if (result < 0) end = append(append_number(append(end, " (error "), (unsigned long)-result), ")");
-  end = append(append(append(end, ": "), mend), "\n");
-  kernel(__NR_write, 2, (long)line, end - line, 0, 0, 0);
-  for (;;) kernel(__NR_exit_group, 127, 0, 0, 0, 0, 0);
-}
-
-__attribute__((noreturn)) static void damaged(const char *how) {
-  die(how, 0, "the file is incomplete or damaged, copy it here again");
-}
-
-static const char free_memory[] = "free some memory, then try again";
-
 /* ---- Getting at the file ---- */
 
-/* A file without a directory entry, not executable (mapping its pages as code is allowed, which is all that is needed
- * here): from 6.3 on, kernels warn in their log about one that does not say; older ones do not know the flag. */
-static int make_memory_file(const char *name, unsigned flags) {
-  flags |= MFD_ALLOW_SEALING;
-  long file = kernel(__NR_memfd_create, (long)name, flags | MFD_NOEXEC_SEAL, 0, 0, 0, 0);
-  if (file == -EINVAL) file = kernel(__NR_memfd_create, (long)name, flags, 0, 0, 0, 0);
-  if (failed(file)) die("cannot make a file in memory", file, "see the limits on open files and memory (ulimit -n, -v)");
-  return (int)file;
-}
-
-/* A library's memfd must never become standard output; and Rust's runtime opens /dev/null where standard input, output or
- * error is closed, and aborts where there is no /dev/null. So what is closed of the three is opened first: as /dev/null,
- * or as an empty file that cannot grow. Not close-on-exec: children expect the three as well. */
+/* A library's memfd must never become standard output; and Rust's runtime opens /dev/null where standard input, output
+ * or error is closed, and aborts where there is no /dev/null. So what is closed of the three is opened first: as
+ * /dev/null, or as an empty file that cannot grow. Not close-on-exec: children expect the three as well. */
 static void fill_standard_files(void) {
   for (int file = 0; file <= 2; file++) {
     if (kernel(__NR_fcntl, file, F_GETFD, 0, 0, 0, 0) != -EBADF) continue;
@@ -217,15 +130,17 @@ static void mount_proc_if_first_process(void) {
   if (failed(mounted)) die("cannot mount /proc", mounted, "make an empty directory /proc, then start cos again");
 }
 
+static const char mount_proc[] = "mount it (mount -t proc proc /proc), then run cos again";
+
 static int open_itself(void) {
   long file = open_file("/proc/self/exe", O_RDONLY);
   if (file == -ENOENT) {
     mount_proc_if_first_process();
     file = open_file("/proc/self/exe", O_RDONLY);
   }
-  if (file == -ENOENT) die("/proc is not mounted", 0, "mount it (mount -t proc proc /proc), then run cos again");
+  if (file == -ENOENT) die("/proc is not mounted", 0, mount_proc);
   if (file == -EACCES) die("cannot read its own file", file, "let the user who runs it read it (chmod a+rx)");
-  if (failed(file)) die("cannot open its own file /proc/self/exe", file, "see that /proc is mounted and files can be opened");
+  if (failed(file)) die("cannot open its own file /proc/self/exe", file, "see that files can be opened (ulimit -n)");
   return (int)file;
 }
 
@@ -257,82 +172,6 @@ static void read_table(int file) {
   if (seen[LOADER] != 1 || seen[RUNTIME] != 1 || seen[PROGRAM] != 1)
     damaged("the table at the end of its own file lacks a part");
   member_count = trailer.members;
-}
-
-/* ---- Mapping an executable, as the kernel's own ELF loader does it ---- */
-
-struct image {
-  uintptr_t base; /* what is added to the addresses in the ELF file */
-  uintptr_t entry;
-  uintptr_t headers;
-  size_t header_count;
-};
-
-static uintptr_t page_size = 4096; /* set from the auxiliary vector: 64-bit Arm also has kernels with 16 or 64 KiB */
-
-static uintptr_t page_start(uintptr_t address) { return address & ~(page_size - 1); }
-static uintptr_t page_end(uintptr_t address) { return page_start(address + page_size - 1); }
-
-static void map_segment(uintptr_t base, const Elf64_Phdr *segment, int file, const struct member *m) {
-  int protection = (segment->p_flags & PF_R ? PROT_READ : 0) | (segment->p_flags & PF_W ? PROT_WRITE : 0) |
-                   (segment->p_flags & PF_X ? PROT_EXEC : 0);
-  uintptr_t start = base + segment->p_vaddr;
-  uintptr_t file_end = start + segment->p_filesz;
-  uintptr_t memory_end = start + segment->p_memsz;
-  size_t before = start - page_start(start);
-  static const char cannot[] = "cannot map the runtime into memory";
-
-  if (segment->p_filesz > 0) {
-    long mapped = map(start - before, segment->p_filesz + before, protection, MAP_PRIVATE | MAP_FIXED, file,
-                      m->offset + segment->p_offset - before);
-    if (failed(mapped)) die(cannot, mapped, free_memory);
-    /* The rest of the last page holds what follows in the file. It has to be zero, and up to the page's end, not only
-     * to the segment's: glibc's loader takes its first allocations from what is left of its last page. */
-    if (protection & PROT_WRITE) memset((void *)file_end, 0, page_end(file_end) - file_end);
-  }
-  if (page_end(memory_end) > page_end(file_end)) {
-    long mapped = map(page_end(file_end), page_end(memory_end) - page_end(file_end), protection,
-                      MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
-    if (failed(mapped)) die(cannot, mapped, free_memory);
-  }
-}
-
-static struct image map_executable(int file, const struct member *m) {
-  static union {
-    Elf64_Ehdr header;
-    char bytes[4096];
-  } start;
-  if (m->size < sizeof start || read_at(file, &start, sizeof start, m->offset) != sizeof start)
-    damaged("cannot read a part of its own file");
-  const Elf64_Ehdr *header = &start.header;
-  const char *ident = (const char *)header->e_ident;
-  if (!starts_with(ident, ELFMAG) || ident[EI_CLASS] != ELFCLASS64 || header->e_machine != MACHINE ||
-      header->e_type != ET_DYN || header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0 ||
-      header->e_phoff % sizeof(uint64_t) != 0 || header->e_phoff > sizeof start ||
-      header->e_phnum > (sizeof start - header->e_phoff) / sizeof(Elf64_Phdr))
-    damaged("a part of its own file is no executable for this machine");
-  const Elf64_Phdr *segments = (const Elf64_Phdr *)(start.bytes + header->e_phoff);
-
-  uintptr_t lowest = UINTPTR_MAX, highest = 0;
-  for (size_t i = 0; i < header->e_phnum; i++) {
-    const Elf64_Phdr *s = &segments[i];
-    if (s->p_type != PT_LOAD) continue;
-    if (s->p_filesz > m->size || s->p_offset > m->size - s->p_filesz || s->p_filesz > s->p_memsz ||
-        s->p_memsz > 1UL << 40 || s->p_vaddr > 1UL << 40 || (s->p_vaddr - s->p_offset) % page_size != 0)
-      damaged("a segment of a part of its own file makes no sense");
-    if (page_start(s->p_vaddr) < lowest) lowest = page_start(s->p_vaddr);
-    if (page_end(s->p_vaddr + s->p_memsz) > highest) highest = page_end(s->p_vaddr + s->p_memsz);
-  }
-  if (lowest >= highest) damaged("a part of its own file has no segments");
-
-  /* One reservation for all segments keeps their distances; where it lies is the kernel's (random) choice. */
-  long reserved = map(0, highest - lowest, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (failed(reserved)) die("cannot reserve address space for the runtime", reserved, "raise the limit (ulimit -v)");
-  uintptr_t base = (uintptr_t)reserved - lowest;
-  for (size_t i = 0; i < header->e_phnum; i++)
-    if (segments[i].p_type == PT_LOAD) map_segment(base, &segments[i], file, m);
-  /* Both executables begin with a segment that holds the ELF header and the program headers. */
-  return (struct image){base, base + header->e_entry, base + lowest + header->e_phoff, header->e_phnum};
 }
 
 /* ---- Parts that are opened by a path ---- */
@@ -525,7 +364,7 @@ __attribute__((used)) struct jump launch(uintptr_t *words) {
   /* What the loader and Deno are about to do: better a sentence here than their riddles (an emulator may answer for
    * /proc/self/exe alone, a sandbox may hide what is below /proc). */
   file = (int)open_file(program_path, O_RDONLY);
-  if (failed(file)) die("/proc is not mounted as it should be", file, "mount it (mount -t proc proc /proc), then run cos again");
+  if (failed(file)) die("/proc is not mounted as it should be", file, mount_proc);
   close_file(file);
 
   runtime_entry = runtime.entry;

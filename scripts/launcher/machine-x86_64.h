@@ -1,4 +1,5 @@
-/* What the launcher needs to know of x86-64: how the kernel is called, and how to get in and out without a C library. */
+/* What the launcher needs to know of x86-64: how the kernel is called, and how to get in and out without a C
+ * library. */
 
 #define MACHINE EM_X86_64
 

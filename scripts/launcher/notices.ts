@@ -16,11 +16,10 @@ interface Notice {
 const COMMON = "/usr/share/common-licenses";
 
 const REMARKS: Record<string, string> = {
-  libc6:
-    "glibc's loader and libraries lie in the file as Debian made them, but for one string of the loader: the path\n" +
-    "/etc/ld.so.preload is emptied, so that no library of the machine is loaded into the program. The source is Debian's\n" +
-    'package "glibc" of that version. You may put another glibc into the file: scripts/launcher/pack.ts makes it from a\n' +
-    "directory of libraries (--libraries).",
+  libc6: `glibc's loader and libraries lie in the file as Debian made them, but for one string of the loader: the path
+/etc/ld.so.preload is emptied, so that no library of the machine is loaded into the program. The source is Debian's
+package "glibc" of that version. You may put another glibc into the file: scripts/launcher/pack.ts makes it from a
+directory of libraries (--libraries).`,
   "libgcc-s1": "libgcc_s is under the GPL with the GCC Runtime Library Exception.",
 };
 
@@ -36,7 +35,7 @@ async function licenceFileOf(directory: string): Promise<string | undefined> {
   }
 }
 
-/** An npm package as it lies in a directory. Where it brings no text, Debian's copy of the licence it names stands in. */
+/** An npm package in a directory. Where it brings no text, Debian's copy of the licence it names stands in. */
 async function npmNotice(directory: string, remarks?: string): Promise<Notice> {
   const { name, version, license } = JSON.parse(await Deno.readTextFile(`${directory}/package.json`));
   const text = await licenceFileOf(directory) ?? await Deno.readTextFile(`${COMMON}/${license}`);

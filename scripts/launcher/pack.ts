@@ -40,7 +40,7 @@ const ELF_MAGIC = 0x7f454c46;
 const PT_LOAD = 1, PT_DYNAMIC = 2, PT_INTERP = 3;
 const DT_NULL = 0, DT_NEEDED = 1, DT_STRTAB = 5;
 
-/** Reads the program headers and the dynamic section of a 64-bit little-endian ELF file (ELF-64 Object File Format 1.5). */
+/** Reads a 64-bit little-endian ELF file's program headers and dynamic section (ELF-64 Object File Format 1.5). */
 export function readElfNeeds(file: Uint8Array): ElfNeeds {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   if (view.getUint32(0) !== ELF_MAGIC || view.getUint8(4) !== 2 || view.getUint8(5) !== 1) {

@@ -1,9 +1,9 @@
 /**
  * Makes of a bundle the program that the launcher starts: the same code, wrapped so that it starts faster.
  *
- * Deno parses every module a second time, with a parser of its own, to find what it imports, and keeps the result in its
- * cache directory. The static file has none, so a module of 450 KB would cost 35 ms at every start. A text that is
- * compiled by `new Function` costs nothing of that. So the module is small, and holds the bundle as a string.
+ * Deno parses every module a second time, with a parser of its own, to find what it imports, and keeps the result in
+ * its cache directory. The static file has none, so a module of 450 KB would cost 35 ms at every start. A text that is
+ * compiled as a function costs nothing of that. So the module is small, and holds the bundle as a string.
  *
  * Code in a function cannot contain import declarations and `import.meta`. Declarations that import built-in modules
  * become `await import(...)` at its beginning, which loads the same modules at the same moment; `import.meta` becomes

@@ -156,7 +156,7 @@ Deno.test("a name that is not UTF-8 does not abort it", async () => {
   assert.deepEqual([code, stderr], [0, ""]);
 });
 
-Deno.test("variables that steer the loader or the runtime have no effect, and are handed on under another name", async () => {
+Deno.test("variables that steer the loader or the runtime have no effect, and arrive as COS_SAVED_...", async () => {
   const steering = {
     LD_PRELOAD: "/nonexistent.so",
     LD_LIBRARY_PATH: "/nonexistent",
@@ -215,6 +215,22 @@ Deno.test("/etc/ld.so.preload is not read", async () => {
   assert.equal(await launched("libc", { prepare }), true);
 });
 
+Deno.test("a module for names that wants a newer C library than ours is passed over", async () => {
+  await inDirectory(async (directory) => {
+    const script = `cd "$0"
+      echo 'int newer(void) { return 1; }' > libc.c; echo 'GLIBC_9.99 { global: newer; };' > versions
+      gcc -shared -fPIC -nostdlib -Wl,-soname,libc.so.6 -Wl,--version-script=versions -o libc.so.6 libc.c
+      echo 'int newer(void); int _nss_resolve_gethostbyname4_r(void) { return newer(); }' > module.c
+      gcc -shared -fPIC -nostdlib -o libnss_resolve.so.2 module.c ./libc.so.6`;
+    const made = await run("sh", ["-ec", script, directory]);
+    assert.equal(made.code, 0, made.stderr);
+    const prepare = `mkdir "$room/lib" "$room/etc"
+      cp ${directory}/libnss_resolve.so.2 "$room/lib"
+      echo "hosts: resolve files" > "$room/etc/nsswitch.conf"; echo "127.0.0.1 machine" > "$room/etc/hosts"`;
+    assert.match(await launched("connect", { prepare, args: ["machine"] }) as string, /Connection refused/);
+  });
+});
+
 Deno.test("settings of Deno, Node and npm in the current directory are not read", async () => {
   await inDirectory(async (directory) => {
     for (const name of ["deno.json", "package.json", ".npmrc", ".env", "deno.lock"]) {
@@ -242,10 +258,14 @@ Deno.test("of the files that the launcher opens only the program stays open, and
   assert.doesNotMatch(stdout, /memfd/);
 });
 
+Deno.test("nobody can write into the parts that lie in memory", async () => {
+  assert.match(await launched("overwrite") as string, /^(PermissionDenied|NotCapable)$/);
+});
+
 Deno.test("an environment and arguments as large as the kernel allows arrive whole", async () => {
   const file = await launchedFile();
-  // 6 MiB (three quarters of 8) is the kernel's limit on both, with their pointers, whatever the stack's limit; a single
-  // one may have 128 KiB.
+  // 6 MiB (three quarters of 8) is the kernel's limit on both, with their pointers, whatever the stack's limit; a
+  // single one may have 128 KiB.
   const words = 30_000;
   const script = `ulimit -s unlimited
     export BIG_0 LD_BIG

@@ -1,4 +1,4 @@
-/** The program in the static file that tests of the launcher use: does what its first word says, and reports in JSON. */
+/** The program of the static file in tests of the launcher: does what its first word says, and reports in JSON. */
 
 const inWorker = "WorkerGlobalScope" in globalThis;
 
@@ -54,6 +54,19 @@ const actions: Record<string, () => unknown> = {
   self: async () => JSON.parse(await outputOf("/proc/self/exe", "report", "started by itself")),
   "self by path": async () => JSON.parse(await outputOf(Deno.execPath(), "report", "started by itself")),
   child: () => outputOf(Deno.args[1]!, ...Deno.args.slice(2)),
+  /** Why no connection to a host can be made: the name is not found, or nobody listens. */
+  connect: () => Deno.connect({ hostname: Deno.args[1]!, port: 1 }).then(() => "connected", (e: Error) => e.message),
+  /** What comes of writing into the program's own text in memory. */
+  overwrite: () => {
+    const [number] = Object.entries(descriptors()).find(([, name]) => name.startsWith("/memfd:cos.js"))!;
+    try {
+      using file = Deno.openSync(`/proc/self/fd/${number}`, { write: true });
+      file.writeSync(new Uint8Array(1));
+      return "written";
+    } catch (error) {
+      return (error as Error).name;
+    }
+  },
   memory: () => Number(/VmHWM:\s*(\d+) kB/.exec(Deno.readTextFileSync("/proc/self/status"))![1]) * 1024,
   mounts: () => Deno.readTextFileSync("/proc/self/mountinfo"),
   throw: () => {
