@@ -27,7 +27,8 @@ export const SLOT_LABELS = { active: "COS_ACTIVE", passive: "COS_PASSIVE" } as c
 export type ImageId = number;
 
 export interface ImageFacts {
-  label: string;
+  /** Undefined where there is none that could be kept right: a squashfs, or a file that is no filesystem. */
+  label?: string;
   /** The label cannot be changed in one write: see `relabels`. */
   checksummed: boolean;
   ranWell: boolean;
@@ -190,7 +191,7 @@ function planRollback(state: SlotState, arm: boolean): SwitchPlan | undefined {
  */
 export function planRepair(state: SlotState): SwitchStep[] {
   const names = { ...state.names }, list = new StepList(), relabel = relabels(state);
-  const labels = new Map<ImageId, string>();
+  const labels = new Map<ImageId, string | undefined>();
   for (const [id, { label }] of state.images) labels.set(id, label);
   let tries = state.tries;
   const label = (name: ImageName, wanted: string) => {
@@ -247,33 +248,75 @@ export function planRepair(state: SlotState): SwitchStep[] {
 }
 
 /**
- * From a state in the middle of a plan's `before` back to the one it started from, the last change first: labels, names,
- * counter. Whatever is in `transition` by then is the caller's to remove.
+ * From a state in the middle of a plan, up to the checkpoint of the step that makes the new system bootable, back to the one
+ * it started from, the last change first: that step, labels, names, counter. What is in `transition` by then is the caller's to
+ * remove.
  */
 export function planUndo(start: SlotState, now: SlotState): SwitchStep[] {
   const list = new StepList(), names = { ...now.names };
+  if (names.active !== start.names.active) backOut(list, start, names);
   for (const slot of ["active", "passive"] as const) {
     const id = start.names[slot], was = id === undefined ? undefined : start.images.get(id)?.label;
-    const name = IMAGE_NAMES.find((n) => id !== undefined && names[n] === id);
+    const name = nameOf(names, id);
     if (was !== undefined && name !== undefined && now.images.get(id ?? 0)?.label !== was) list.label(name, was);
   }
   if (names.relink !== undefined) {
     list.remove("relink").checkpoint();
     delete names.relink;
   }
-  for (const slot of ["passive", "active"] as const) {
-    const before = start.names[slot];
-    if (names[slot] === before) continue;
-    if (before === undefined) list.remove(slot).checkpoint();
-    else if (names.spare === before) {
-      list.rename("spare", slot).checkpoint();
+  const passive = start.names.passive;
+  if (names.passive !== passive) {
+    if (passive === undefined) list.remove("passive").checkpoint();
+    else if (names.spare === passive) {
+      list.rename("spare", "passive").checkpoint();
       delete names.spare;
     }
-    names[slot] = before;
   }
   if (names.spare !== undefined && start.names.spare === undefined) list.remove("spare").checkpoint();
   if (start.counts && now.tries !== start.tries) list.tries(start.tries);
   return list.steps;
+}
+
+/** Active is the old image again. The new one keeps a name until that is safe: an old view of GRUB may lead to it. */
+function backOut(list: StepList, start: SlotState, names: SlotState["names"]): void {
+  const { active } = names, before = start.names.active;
+  const fresh = active !== undefined && !start.images.has(active);
+  const hold = active !== undefined && start.names.transition === active || fresh ? "transition" : "spare";
+  if (active !== undefined && names[hold] === undefined && otherName(names, "active") === undefined) {
+    list.link("active", hold).checkpoint();
+    names[hold] = active;
+  }
+  const source = nameOf(names, before);
+  if (before === undefined) list.remove("active").checkpoint();
+  else if (source !== undefined) list.link(source, "relink").rename("relink", "active").checkpoint();
+  names.active = before;
+}
+
+function nameOf(names: SlotState["names"], id: ImageId | undefined): ImageName | undefined {
+  return id === undefined ? undefined : IMAGE_NAMES.find((name) => names[name] === id);
+}
+
+function otherName(names: SlotState["names"], name: ImageName): ImageName | undefined {
+  return IMAGE_NAMES.find((other) => other !== name && names[other] === names[name]);
+}
+
+/** The state once `steps` are done. The steps must be legal in it, as those of a plan are. */
+export function afterSteps(state: SlotState, steps: readonly SwitchStep[]): SlotState {
+  const names = { ...state.names }, images = new Map(state.images);
+  let { tries } = state;
+  for (const step of steps) {
+    if (step.do === "remove") delete names[step.name];
+    else if (step.do === "tries") tries = step.value;
+    else if (step.do === "label") {
+      const id = names[step.name], facts = id === undefined ? undefined : images.get(id);
+      if (id !== undefined && facts !== undefined) images.set(id, { ...facts, label: step.label });
+    } else if (step.do === "link") names[step.to] = names[step.from];
+    else if (step.do === "rename" && names[step.to] !== names[step.from]) {
+      names[step.to] = names[step.from];
+      delete names[step.from];
+    }
+  }
+  return { ...state, names, images, tries };
 }
 
 /**
@@ -284,13 +327,13 @@ function relabels({ images, matchesLabels, names: start }: SlotState) {
   return (name: ImageName, names: SlotState["names"] = start): boolean => {
     const id = names[name];
     if (id === undefined) return name === "transition"; // planned before it is made, and made without checksums
-    return matchesLabels || images.get(id)?.checksummed !== true;
+    const facts = images.get(id);
+    return facts?.label !== undefined && (matchesLabels || !facts.checksummed);
   };
 }
 
 function isLastName(name: ImageName, names: SlotState["names"], running: ImageId | undefined): boolean {
-  const id = names[name];
-  return id !== undefined && id === running && IMAGE_NAMES.every((other) => other === name || names[other] !== id);
+  return running !== undefined && names[name] === running && otherName(names, name) === undefined;
 }
 
 class StepList {

@@ -90,6 +90,17 @@ export class TreeRoot {
     throw broken(`the path ${displayName(path)} goes through too many links`);
   }
 
+  /** Bytes of the regular file at `path`, links followed within the tree; undefined where there is none. */
+  sizeOf(path: ByteString): number | undefined {
+    const fd = this.openFile(path);
+    if (fd === undefined) return undefined;
+    try {
+      return this.#kernel.fstat(fd).size;
+    } finally {
+      this.#kernel.close(fd);
+    }
+  }
+
   /** The content of a small file, links followed within the tree; undefined where there is none, or it is longer than `most`. */
   readFile(path: ByteString, most = 1024 * 1024): Uint8Array | undefined {
     const fd = this.openFile(path);

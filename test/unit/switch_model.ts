@@ -256,8 +256,12 @@ export function check(checked: Checked, figures: Figures): void {
   }
 }
 
+const IDS: readonly ImageId[] = [1, 2, 3, 4];
+
 function isNew(seen: Set<string>, disk: Disk, running?: ImageId): boolean {
-  const key = `${show(disk)} ${running}`;
+  let key = `${running}${disk.tries}`;
+  for (const name of IMAGE_NAMES) key += ` ${disk.linux[name]},${disk.grub[name]}`;
+  for (const id of IDS) key += disk.labels.get(id) ?? "-";
   if (seen.has(key)) return false;
   seen.add(key);
   return true;
@@ -280,9 +284,8 @@ function settle(checked: Checked, disk: Disk, running: ImageId, figures: Figures
   const repaired = applySteps(disk, planRepair(stateOf(disk, world, running)));
   if (planRepair(stateOf(repaired, world, running)).length > 0) note(figures, "repair has more to do", say);
   const { active, passive, transition, spare, relink } = repaired.linux;
-  if (transition !== undefined || relink !== undefined || (spare !== undefined && spare !== running)) {
-    note(figures, "leftovers", say);
-  }
+  // The running image's last name stays for the next run, whatever it is.
+  if ([transition, relink, spare].some((id) => id !== undefined && id !== running)) note(figures, "leftovers", say);
   if (!Object.values(repaired.linux).includes(running)) note(figures, "running image lost", say);
   for (const id of checked.mustStay) {
     if (id !== active && id !== passive) note(figures, `lost image ${id}`, say);
@@ -296,16 +299,20 @@ function settle(checked: Checked, disk: Disk, running: ImageId, figures: Figures
   if (mixed) note(figures, "mixed after repair", say);
 }
 
-/** Every point of a plan before its commit must be undone completely, and the undoing may be cut as well. */
+/**
+ * Every point of a plan up to its commit, the commit's own steps included, must be undone completely, and the undoing may be
+ * cut as well.
+ */
 export function checkUndo(
-  checked: Checked,
-  before: readonly SwitchStep[],
+  checked: Omit<Checked, "steps">,
+  plan: { before: readonly SwitchStep[]; after: readonly SwitchStep[] },
   running: ImageId | undefined,
   figures: Figures,
 ) {
   const { world, start } = checked, begun = stateOf(start, world, running);
-  for (let i = 0; i <= before.length; i++) {
-    const now = applySteps(start, before.slice(0, i));
+  const steps = [...plan.before, ...plan.after.slice(0, 2)];
+  for (let i = 0; i <= steps.length; i++) {
+    const now = applySteps(start, steps.slice(0, i));
     const undo = planUndo(begun, stateOf(now, world, running));
     const restored = copyDisk(applySteps(now, undo));
     delete restored.linux.transition;

@@ -166,7 +166,7 @@ Deno.test("every cut of every upgrade leaves a machine that boots, keeps the sys
         cases++;
         const checked = { name: `upgrade, ${what}`, world: full, start: ready, mustStay: [kept] };
         check({ ...checked, steps: [...plan.before, ...plan.after] }, figures);
-        checkUndo({ ...checked, steps: [] }, plan.before, running, figures);
+        checkUndo(checked, plan, running, figures);
         const end = applySteps(ready, [...plan.before, ...plan.after]);
         assert.equal(end.linux.active, N);
         assert.equal(end.linux.passive, kept);
@@ -205,7 +205,7 @@ Deno.test("every cut of every rollback leaves a machine that boots, loses no sys
       const byHand = !swapped && !world.counts && world.matchesLabels;
       const checked = { name: `rollback, ${what}`, world, start: begun, mustStay, byHand };
       check({ ...checked, steps: [...plan.before, ...plan.after] }, figures);
-      checkUndo({ ...checked, steps: [] }, plan.before, running, figures);
+      checkUndo(checked, plan, running, figures);
       const end = applySteps(begun, [...plan.before, ...plan.after]);
       assert.equal(end.linux.active, P);
       assert.equal(end.linux.passive, swapped ? A : P);

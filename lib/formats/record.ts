@@ -1,0 +1,93 @@
+/**
+ * The install record, `cOS/state.json`: where each image came from, who vouched for it, how it fared. The program works without
+ * it; with it, it knows more. Fields that this version does not know are kept.
+ */
+import * as z from "zod/mini";
+import { isDigest } from "../base/digest.ts";
+
+/** A newer major version is read as far as it is understood, and never written. */
+export const RECORD_VERSION = 1;
+/** So many operations are remembered. */
+const KEPT_OPERATIONS = 50;
+
+const digest = z.string().check(z.refine(isDigest));
+
+const verification = z.looseObject({
+  /** `skipped`, or the scheme that proved it. */
+  scheme: z.string(),
+  /** For `skipped`: the word that waived the proof, and where it stood. */
+  word: z.optional(z.string()),
+  /** For `skipped`: the user who said it. */
+  by: z.optional(z.string()),
+  at: z.string(),
+});
+export type Verification = z.infer<typeof verification>;
+
+const BOOT_STATES = ["new", "trying", "good", "bad"] as const;
+export type BootState = typeof BOOT_STATES[number];
+
+const imageRecord = z.looseObject({
+  source: z.string(),
+  digest: z.optional(digest),
+  indexDigest: z.optional(digest),
+  verification,
+  version: z.optional(z.string()),
+  name: z.optional(z.string()),
+  /** Bytes of the files in it, as they were unpacked. */
+  contentBytes: z.optional(z.number()),
+  installedAt: z.string(),
+  boot: z.enum(BOOT_STATES),
+  /** GRUB counts its tries and falls back by itself. */
+  armed: z.boolean(),
+});
+export type ImageRecord = z.infer<typeof imageRecord>;
+
+const operation = z.looseObject({
+  kind: z.string(),
+  at: z.string(),
+  outcome: z.string(),
+  /** Of the image that it was about. */
+  image: z.optional(z.string()),
+  from: z.optional(z.string()),
+  warnings: z.optional(z.array(z.string())),
+});
+export type OperationRecord = z.infer<typeof operation>;
+
+const recordSchema = z.looseObject({
+  schemaVersion: z.number(),
+  /** By the UUID of the filesystem inside, which no rename changes. */
+  images: z.record(z.string(), imageRecord),
+  operations: z.array(operation),
+});
+export type InstallRecord = z.infer<typeof recordSchema>;
+
+export function emptyRecord(): InstallRecord {
+  return { schemaVersion: RECORD_VERSION, images: {}, operations: [] };
+}
+
+/** Undefined where the bytes are no record: damaged, or of a form that cannot be understood. */
+export function parseRecord(bytes: Uint8Array): InstallRecord | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (thrown) {
+    if (thrown instanceof SyntaxError || thrown instanceof TypeError) return undefined;
+    throw thrown;
+  }
+  const result = recordSchema.safeParse(json);
+  return result.success ? result.data : undefined;
+}
+
+export function printRecord(record: InstallRecord): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(record, undefined, 2)}\n`);
+}
+
+/** A copy with one more operation, and with nothing about images that are gone. */
+export function withOperation(
+  record: InstallRecord,
+  entry: OperationRecord,
+  present: ReadonlySet<string>,
+): InstallRecord {
+  const images = Object.fromEntries(Object.entries(record.images).filter(([uuid]) => present.has(uuid)));
+  return { ...record, images, operations: [...record.operations, entry].slice(-KEPT_OPERATIONS) };
+}
