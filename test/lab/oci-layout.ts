@@ -283,25 +283,36 @@ function json(value: unknown): string {
   return JSON.stringify(value);
 }
 
+/** What a tag of a layout names. */
+export function layoutDescriptor(layout: string, tag: string): Descriptor {
+  const index = JSON.parse(readFileSync(join(layout, "index.json"), "utf8")) as { manifests: Descriptor[] };
+  const found = index.manifests.find((one) => one.annotations?.["org.opencontainers.image.ref.name"] === tag);
+  if (found === undefined) throw new Error(`Cannot find the tag "${tag}" in the layout ${layout}`);
+  return found;
+}
+
 /**
  * Writes a tagged image of a layout in the form of skopeo's `dir:` transport. skopeo 1.9 finds only OCI media types in
  * a layout, so this is the way in for docker's.
  */
-export function exportSkopeoDirectory(layout: string, image: WrittenImage, directory: string): void {
+export function exportSkopeoDirectory(layout: string, tag: string, directory: string): void {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, "version"), "Directory Transport Version: 1.1\n");
   const blob = (digest: string) => join(layout, "blobs", ...digest.split(":"));
   const hex = (digest: string) => digest.replace(/^.*:/, "");
-  for (const { descriptor } of image.manifests) {
-    const manifest = JSON.parse(readFileSync(blob(descriptor.digest), "utf8")) as {
-      config: Descriptor;
-      layers: Descriptor[];
+  const place = (digest: string, name: string) => {
+    rmSync(join(directory, name), { force: true });
+    linkOrCopy(blob(digest), join(directory, name));
+  };
+  const placeManifest = (digest: string, name: string) => {
+    place(digest, name);
+    const { manifests = [], config, layers = [] } = JSON.parse(readFileSync(blob(digest), "utf8")) as {
+      manifests?: Descriptor[];
+      config?: Descriptor;
+      layers?: Descriptor[];
     };
-    linkOrCopy(blob(descriptor.digest), join(directory, `${hex(descriptor.digest)}.manifest.json`));
-    for (const { digest } of [manifest.config, ...manifest.layers]) {
-      rmSync(join(directory, hex(digest)), { force: true });
-      linkOrCopy(blob(digest), join(directory, hex(digest)));
-    }
-  }
-  linkOrCopy(blob(image.descriptor.digest), join(directory, "manifest.json"));
+    for (const manifest of manifests) placeManifest(manifest.digest, `${hex(manifest.digest)}.manifest.json`);
+    for (const one of config === undefined ? layers : [config, ...layers]) place(one.digest, hex(one.digest));
+  };
+  placeManifest(layoutDescriptor(layout, tag).digest, "manifest.json");
 }

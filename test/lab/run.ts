@@ -1,0 +1,43 @@
+/** Runs other programs for the lab: a failure throws, with the program's own words. */
+import { Buffer } from "node:buffer";
+import { spawn } from "node:child_process";
+import { disposable } from "./cleanup.ts";
+
+export interface RunOptions {
+  cwd?: string;
+  env?: Record<string, string>;
+  input?: string;
+}
+
+/** Standard output, as text. Throws with the command and its standard error when it does not end with 0. */
+export async function run(command: string, args: string[], options: RunOptions = {}): Promise<string> {
+  return new TextDecoder().decode(await runBytes(command, args, options));
+}
+
+/** Like `run`, for output that is not text. */
+export async function runBytes(command: string, args: string[], options: RunOptions = {}): Promise<Uint8Array> {
+  const child = spawn(command, args, {
+    stdio: ["pipe", "pipe", "pipe"],
+    ...(options.cwd !== undefined && { cwd: options.cwd }),
+    ...(options.env !== undefined && { env: { ...Deno.env.toObject(), ...options.env } }),
+  });
+  const out: Uint8Array[] = [];
+  const errors: Uint8Array[] = [];
+  child.stdout.on("data", (chunk: Uint8Array) => out.push(chunk));
+  child.stderr.on("data", (chunk: Uint8Array) => errors.push(chunk));
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+  // Signals that end the lab end its children first: what they hold open cannot be cleaned up.
+  await using running = disposable(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+    await ended;
+  });
+  child.stdin.end(options.input ?? "");
+  const { code, signal } = await ended;
+  await running.close();
+  if (code === 0) return Buffer.concat(out);
+  const words = Buffer.concat(errors).toString().trim();
+  throw new Error(`${[command, ...args].join(" ")} ended with ${signal ?? code}${words === "" ? "" : `: ${words}`}`);
+}
