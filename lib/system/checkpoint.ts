@@ -9,30 +9,29 @@ const EXT4_IOC_CHECKPOINT = 0x4004662b;
 // _IOWR('X', 119, int) and 120: include/uapi/linux/fs.h.
 const FIFREEZE = 0xc0045877, FITHAW = 0xc0045878;
 
-export interface CheckpointOptions {
-  /** The filesystem's magic number, from fstatfs(2). */
-  type: number;
-  /**
-   * Must be asked before the filesystem is frozen: true where something outside this process will thaw it if this process dies
-   * in between. Where it is false the filesystem is never frozen.
-   */
-  guarded(): boolean;
-}
-
-/** @param dir a directory of the filesystem. Throws `SystemCallError`. */
-export function checkpoint(kernel: Kernel, dir: number, { type, guarded }: CheckpointOptions): void {
+/**
+ * @param dir a directory of the filesystem. @param type its magic number, from fstatfs(2).
+ * @param guarded asked before the filesystem is frozen: true where something outside this process will thaw it if this process
+ * dies in between. Where it is false, the filesystem is not frozen, and syncfs(2) has to do.
+ * Throws `SystemCallError`.
+ */
+export async function checkpoint(
+  kernel: Kernel,
+  dir: number,
+  type: number,
+  guarded: () => Promise<boolean>,
+): Promise<void> {
   kernel.syncfs(dir);
   if (type === BTRFS_MAGIC) return; // a full commit leaves no log tree to replay
   try {
-    const flags = new Uint8Array(4);
-    kernel.ioctl(dir, EXT4_IOC_CHECKPOINT, flags);
+    kernel.ioctl(dir, EXT4_IOC_CHECKPOINT, new Uint8Array(4));
     return;
   } catch (thrown) {
-    // ENOTTY: not ext4, or before 5.14. EOPNOTSUPP: no journal, so nothing to replay. EINVAL: ext2's own driver.
+    // EOPNOTSUPP: ext4 without a journal, so nothing to replay. ENOTTY: not ext4, or Linux before 5.14.
     if (hasErrno(thrown, "EOPNOTSUPP")) return;
     if (!hasErrno(thrown, "ENOTTY", "EINVAL", "EPERM")) throw thrown;
   }
-  if (!guarded()) return;
+  if (!await guarded()) return;
   try {
     kernel.ioctl(dir, FIFREEZE, 0);
   } catch (thrown) {

@@ -1,5 +1,6 @@
 /** All that is outside this program, in one value that is passed in. */
 import type { Kernel } from "./kernel.ts";
+import { buildInfo } from "../base/build-info.ts";
 import type { Programs } from "./process.ts";
 
 export interface System {
@@ -10,6 +11,8 @@ export interface System {
   fetch(url: string, init?: RequestInit): Promise<Response>;
   /** The process's own id, for paths that a child program can follow. */
   pid: number;
+  /** The command that starts this program once more. */
+  self: readonly string[];
 }
 
 /** This machine. The kernel is opened at first use: a command that needs none pays nothing for it. */
@@ -24,5 +27,9 @@ export async function realSystem(): Promise<System> {
     now: () => Date.now(),
     fetch: (url, init) => fetch(url, init),
     pid: Deno.pid,
+    // The static file is its own executable; in a checkout that is Deno.
+    self: buildInfo().commit === "development"
+      ? [Deno.execPath(), "run", "-A", new URL("../../main.ts", import.meta.url).pathname]
+      : ["/proc/self/exe"],
   };
 }

@@ -1,0 +1,85 @@
+/** The table of commands: help, usage and completions come from here, and each command's code is loaded when it is called. */
+import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
+import type { CommonFlags, CosContext } from "./context.ts";
+import { commonFlags, imageArgument, type ImageFlags, imageFlags } from "./flags.ts";
+import type { UpgradeFlags } from "./upgrade.ts";
+
+const deploy = buildCommand<ImageFlags, [string], CosContext>({
+  loader: async () => (await import("./deploy.ts")).runDeploy,
+  parameters: { flags: imageFlags, positional: { kind: "tuple", parameters: [imageArgument] } },
+  docs: {
+    brief: "Put the first system on an empty state partition",
+    fullDescription:
+      "Pulls IMAGE and writes it to cOS/active.img; cOS/passive.img is a second name of the same image until the first upgrade.\n" +
+      "Refuses where a system is there already.\n\n" +
+      "  cos deploy registry.example.org/os/base:v1 --state /dev/sda3 --no-verify",
+  },
+});
+
+const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
+  loader: async () => (await import("./upgrade.ts")).runUpgrade,
+  parameters: {
+    flags: {
+      dryRun: {
+        kind: "boolean",
+        optional: true,
+        withNegated: false,
+        brief: "Print what would be done, and do nothing",
+      },
+      ...imageFlags,
+    },
+    positional: { kind: "tuple", parameters: [imageArgument] },
+  },
+  docs: {
+    brief: "Make IMAGE the next system, and keep this one as the fallback",
+    fullDescription:
+      "Pulls IMAGE, proves its digests, writes it to a third image, reads it back, and only then switches: in one step it becomes the\n" +
+      "active system, and the system that runs now becomes the passive one. The running system is never touched. Until the switch\n" +
+      "everything can be stopped and is undone; afterwards a reboot starts the new system. Downloads about what the image's layers weigh.\n\n" +
+      "  cos upgrade registry.example.org/os/base:v2 --no-verify\n" +
+      "  cos upgrade registry.example.org/os/base:v2 --dry-run --no-verify",
+  },
+});
+
+const rollback = buildCommand<CommonFlags, [], CosContext>({
+  loader: async () => (await import("./rollback.ts")).runRollback,
+  parameters: { flags: commonFlags, positional: { kind: "tuple", parameters: [] } },
+  docs: {
+    brief: "Make the passive system the active one again",
+    fullDescription:
+      "Switches the two slots; nothing is downloaded, and it takes less than a second. A reboot starts the other system.",
+  },
+});
+
+const status = buildCommand<CommonFlags, [], CosContext>({
+  loader: async () => (await import("./status.ts")).runStatus,
+  parameters: { flags: commonFlags, positional: { kind: "tuple", parameters: [] } },
+  docs: {
+    brief: "Show both systems: version, origin, proof, and what boots next",
+    fullDescription: "The running system is marked with *. Changes nothing.",
+  },
+});
+
+const repair = buildCommand<CommonFlags, [], CosContext>({
+  loader: async () => (await import("./repair.ts")).runRepair,
+  parameters: { flags: commonFlags, positional: { kind: "tuple", parameters: [] } },
+  docs: {
+    brief: "Mend what an earlier run left unfinished",
+    fullDescription:
+      "Every command that changes anything does this first; alone it is for the careful. Twice in a row changes nothing.",
+  },
+});
+
+export const application = buildApplication(
+  buildRouteMap({
+    routes: { deploy, upgrade, rollback, status, repair },
+    docs: {
+      brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",
+    },
+  }),
+  {
+    name: "cos",
+    scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
+    documentation: { disableAnsiColor: true },
+  },
+);

@@ -1,0 +1,76 @@
+/** What every command is given, and how every command ends. */
+import { asCosError, CosError } from "../lib/base/errors.ts";
+import type { Events } from "../lib/base/events.ts";
+import { errorJson, renderError } from "../lib/ui/errors.ts";
+import type { Output } from "../lib/ui/output.ts";
+import { ProgressView } from "../lib/ui/progress.ts";
+import type { System } from "../lib/system/system.ts";
+import type { CommandContext } from "@stricli/core";
+
+export interface CosContext extends CommandContext {
+  readonly output: Output;
+  /** Set by a command that ran to an end; the parser's own errors set its own. */
+  exitStatus: number;
+}
+
+/** Flags that every command has. */
+export interface CommonFlags {
+  readonly json?: boolean;
+  readonly debug?: boolean;
+  readonly state?: string;
+}
+
+export interface Job {
+  system: System;
+  events: Events;
+  /** Aborted by SIGINT, SIGTERM and SIGHUP, with the error to throw. */
+  signal: AbortSignal;
+  output: Output;
+  /** Writes to standard output, after the moving line is taken away. */
+  print(text: string): void;
+}
+
+/**
+ * Runs a command's work: its result is what it prints; what it throws is rendered here, and becomes the exit status.
+ */
+export async function runJob(context: CosContext, flags: CommonFlags, work: (job: Job) => Promise<void> | void) {
+  const { output } = context, json = flags.json === true;
+  const view = new ProgressView(output, () => Date.now());
+  using stop = stopSignals();
+  try {
+    const { realSystem } = await import("../lib/system/system.ts");
+    await work({
+      system: await realSystem(),
+      events: json ? () => undefined : view.events,
+      signal: stop.signal,
+      output,
+      print: (text) => {
+        view.clear();
+        output.out(text);
+      },
+    });
+  } catch (thrown) {
+    view.clear();
+    const error = asCosError(thrown);
+    if (json) output.out(errorJson(error));
+    else output.err(renderError(error, flags.debug === true));
+    context.exitStatus = error.exitStatus;
+  }
+}
+
+/** A second signal of the same kind must not kill the undoing: it is ignored until the end. */
+function stopSignals(): Disposable & { signal: AbortSignal } {
+  const controller = new AbortController();
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  const listeners = signals.map((name) => {
+    const listener = () =>
+      controller.abort(
+        new CosError("INTERRUPTED", `Stopped by ${name}: everything that was begun is undone.`, {
+          hint: "Run it again when you like; the system is as it was.",
+        }),
+      );
+    Deno.addSignalListener(name, listener);
+    return () => Deno.removeSignalListener(name, listener);
+  });
+  return { signal: controller.signal, [Symbol.dispose]: () => listeners.forEach((remove) => remove()) };
+}

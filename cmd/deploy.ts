@@ -1,0 +1,13 @@
+import { deploy } from "../lib/operations/deploy.ts";
+import { renderSlots } from "../lib/ui/status.ts";
+import { type CosContext, runJob } from "./context.ts";
+import type { ImageFlags } from "./flags.ts";
+import { upgradeSettings } from "./settings.ts";
+
+export async function runDeploy(this: CosContext, flags: ImageFlags, image: string): Promise<void> {
+  await runJob(this, flags, async ({ system, events, signal, print }) => {
+    const slots = await deploy(system, upgradeSettings(image, flags, system), events, signal);
+    if (flags.json) print(`${JSON.stringify({ schemaVersion: 1, operation: "deploy", slots }, undefined, 2)}\n`);
+    else print(`Deployed. Both slots are this image until the first upgrade:\n${renderSlots(slots)}`);
+  });
+}

@@ -1,0 +1,68 @@
+/** Flags that several commands share, with the words of their help. */
+import type { CommonFlags } from "./context.ts";
+
+const text = (input: string) => input;
+
+export const jsonFlag = {
+  kind: "boolean",
+  optional: true,
+  withNegated: false,
+  brief: "Print JSON for programs instead of text for people",
+} as const;
+export const debugFlag = {
+  kind: "boolean",
+  optional: true,
+  withNegated: false,
+  brief: "Print causes and stack traces of errors",
+} as const;
+export const stateFlag = {
+  kind: "parsed",
+  parse: text,
+  optional: true,
+  placeholder: "PLACE",
+  brief:
+    "State partition to work on: a block device, or the directory where it is mounted (found by its label otherwise)",
+} as const;
+
+export const commonFlags = { state: stateFlag, json: jsonFlag, debug: debugFlag } as const;
+
+export interface ImageFlags extends CommonFlags {
+  readonly noVerify?: boolean;
+  readonly plainHttp?: boolean;
+  readonly size?: number;
+}
+
+export const imageFlags = {
+  noVerify: {
+    kind: "boolean",
+    optional: true,
+    withNegated: false,
+    brief: "Install although nothing proves who made the image; the record and status say so for ever after",
+  },
+  plainHttp: {
+    kind: "boolean",
+    optional: true,
+    withNegated: false,
+    brief: "Speak to the registry without TLS (loopback addresses need no such word)",
+  },
+  size: {
+    kind: "parsed",
+    parse: mebibytes,
+    optional: true,
+    placeholder: "MIB",
+    brief: "Least size of the new image's filesystem in MiB (3240; it takes only the space that its files need)",
+  },
+  ...commonFlags,
+} as const;
+
+export const imageArgument = {
+  brief: "HOST/REPOSITORY[:TAG][@DIGEST] in a registry, oci:PATH[:TAG] for an OCI layout, dir:PATH for a directory",
+  parse: text,
+  placeholder: "IMAGE",
+} as const;
+
+function mebibytes(input: string): number {
+  const value = /^[0-9]{1,7}$/.test(input) ? Number(input) : 0;
+  if (value < 16) throw new Error(`${JSON.stringify(input)} is no size in MiB (a whole number from 16)`);
+  return value;
+}

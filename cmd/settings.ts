@@ -1,0 +1,27 @@
+/** Settings of an operation from a command's flags. */
+import { buildInfo } from "../lib/base/build-info.ts";
+import { MIB } from "../lib/base/size.ts";
+import { credentialLookup } from "../lib/config/credentials.ts";
+import { operatorName } from "../lib/config/operator.ts";
+import { parseReference } from "../lib/formats/reference.ts";
+import type { UpgradeSettings } from "../lib/operations/upgrade.ts";
+import type { System } from "../lib/system/system.ts";
+import type { ImageFlags } from "./flags.ts";
+
+/** The older tools' DEFAULT_IMAGE_SIZE. */
+const DEFAULT_SIZE = 3240;
+
+export function upgradeSettings(image: string, flags: ImageFlags, system: System): UpgradeSettings {
+  const env = (name: string) => Deno.env.get(name);
+  return {
+    image: parseReference(image),
+    state: flags.state,
+    size: (flags.size ?? DEFAULT_SIZE) * MIB,
+    plainHttp: flags.plainHttp === true,
+    userAgent: `cos/${buildInfo().version}`,
+    credentials: credentialLookup(env),
+    waiver: flags.noVerify === true
+      ? { word: "--no-verify", by: operatorName(env, system.kernel.getuid()) }
+      : undefined,
+  };
+}

@@ -1,0 +1,36 @@
+import { planUpgradeOnly, upgrade, type UpgradePlan } from "../lib/operations/upgrade.ts";
+import { renderPlan, renderSlots } from "../lib/ui/status.ts";
+import { type CosContext, runJob } from "./context.ts";
+import type { ImageFlags } from "./flags.ts";
+import { upgradeSettings } from "./settings.ts";
+
+export interface UpgradeFlags extends ImageFlags {
+  readonly dryRun?: boolean;
+}
+
+export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
+  await runJob(this, flags, async ({ system, events, signal, output, print }) => {
+    const settings = upgradeSettings(image, flags, system);
+    if (flags.dryRun) {
+      const plan = await planUpgradeOnly(system, settings, signal);
+      print(flags.json ? resultJson({ dryRun: true, plan: planValue(plan) }) : renderPlan(plan));
+      return;
+    }
+    const show = (plan: UpgradePlan) => {
+      if (!flags.json) output.err(renderPlan(plan));
+    };
+    const { plan, after, warnings } = await upgrade(system, settings, events, signal, show);
+    if (flags.json) print(resultJson({ plan: planValue(plan), slots: after, warnings }));
+    else if (plan.action === "nothing") print("Nothing to do.\n");
+    else print(`Upgraded. The next boot starts the active system:\n${renderSlots(after)}`);
+  });
+}
+
+function resultJson(result: Record<string, unknown>): string {
+  return `${JSON.stringify({ schemaVersion: 1, operation: "upgrade", ...result }, undefined, 2)}\n`;
+}
+
+/** The plan without what only this process can use. */
+function planValue({ source, ...plan }: UpgradePlan): Record<string, unknown> {
+  return { image: source.name, ...plan };
+}

@@ -1,0 +1,58 @@
+/** The first images on an empty state partition: both slots are one image, until the first upgrade. */
+import { CosError } from "../base/errors.ts";
+import type { Events } from "../base/events.ts";
+import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
+import { planSwitch } from "../state/switch.ts";
+import type { System } from "../system/system.ts";
+import { formatReference } from "../formats/reference.ts";
+import { checkSpace, installImage, removeTransition } from "./install-image.ts";
+import { keepRecord, newImageRecord } from "./record-keeping.ts";
+import { Session, type View } from "./session.ts";
+import { requireWaiver, resolveSource } from "./source.ts";
+import { describeSlots, type SlotSummary } from "./summary.ts";
+import { switchSlots } from "./switch-slots.ts";
+import type { UpgradeSettings } from "./upgrade.ts";
+
+export async function deploy(
+  system: System,
+  settings: UpgradeSettings,
+  events: Events,
+  signal: AbortSignal,
+): Promise<SlotSummary[]> {
+  await using session = await Session.open(system, settings, events, true);
+  const { kernel } = system, { fd, name } = session.partition;
+  refuseDeployed(session.look());
+  const source = await resolveSource(system, settings, signal);
+  const waiver = requireWaiver(source, settings.waiver);
+  checkSpace(source, kernel.fstatfs(fd).available, name);
+  if (!hasImageDirectory(kernel, fd)) kernel.mkdirat(fd, IMAGE_DIRECTORY, 0o755);
+  const installed = await installImage(session, source, settings.size, signal);
+  try {
+    const ready = session.look(), plan = planSwitch(ready.state, { kind: "deploy" });
+    if (plan === undefined) throw new Error("an empty partition has a plan");
+    signal.throwIfAborted();
+    events({ kind: "phase", phase: "switch", text: "Putting it in place" });
+    const warnings = await switchSlots(session, ready, plan);
+    const at = new Date(system.now()).toISOString();
+    const operation = {
+      kind: "deploy",
+      at,
+      outcome: "done",
+      image: source.name,
+      warnings: warnings.length > 0 ? warnings : undefined,
+    };
+    const record = newImageRecord(formatReference(settings.image), installed, waiver, system.now());
+    keepRecord(session, operation, { [installed.uuid]: record });
+  } catch (thrown) {
+    removeTransition(session);
+    throw thrown;
+  }
+  return describeSlots(session.look());
+}
+
+function refuseDeployed({ slots, partition }: View): void {
+  if (slots.names.active === undefined && slots.names.passive === undefined) return;
+  throw new CosError("ALREADY_DEPLOYED", `Cannot deploy to ${partition.name}: it already holds a system.`, {
+    hint: "To replace it, use: cos upgrade IMAGE",
+  });
+}

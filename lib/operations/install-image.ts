@@ -1,0 +1,213 @@
+/** The part that deploy and upgrade share: from a source to a complete, checked `transition.img`. */
+import type { Digest } from "../base/digest.ts";
+import type { Events } from "../base/events.ts";
+import { type BootFiles, checkBootFiles, type OsRelease, readOsRelease } from "../boot/boot-files.ts";
+import type { DirectoryReference } from "../formats/reference.ts";
+import { checkImage } from "../image/check.ts";
+import { makeImage, nominalSize, noSpace, RESERVE, SpaceWatch } from "../image/make.ts";
+import { mountImage } from "../image/mount.ts";
+import { layerBytes, type ResolvedImage } from "../oci/pull.ts";
+import { imagePath } from "../state/slots.ts";
+import { SLOT_LABELS } from "../state/switch.ts";
+import { byteStringOf } from "../base/byte-string.ts";
+import { CosError } from "../base/errors.ts";
+import { crc32 } from "../system/codecs.ts";
+import { ContentSums } from "../system/content-sums.ts";
+import { AT_FDCWD, hasErrno, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import { TreeRoot } from "../system/tree-root.ts";
+import { applyLayer } from "../unpack/apply-layer.ts";
+import { copyTree } from "../unpack/copy-tree.ts";
+import { TreeWriter } from "../unpack/tree-writer.ts";
+import type { Session } from "./session.ts";
+
+export type Source =
+  | { kind: "image"; image: ResolvedImage; name: string }
+  | { kind: "directory"; reference: DirectoryReference; name: string };
+
+export interface InstalledImage {
+  uuid: string;
+  digest?: Digest;
+  indexDigest?: Digest;
+  os: OsRelease;
+  bootFiles: BootFiles;
+  entries: number;
+  files: number;
+  /** Bytes of the files' contents. */
+  contentBytes: number;
+}
+
+/** Directories that a read-only system needs as mount points, with their modes; made where an image lacks them. */
+const NEEDED: readonly (readonly [path: string, mode: number])[] = [
+  ["boot", 0o755],
+  ["dev", 0o755],
+  ["oem", 0o755],
+  ["proc", 0o555],
+  ["run", 0o755],
+  ["sys", 0o555],
+  ["tmp", 0o1777],
+  ["usr", 0o755],
+  ["usr/local", 0o755],
+];
+
+/** Compressed bytes of all layers; 0 for a directory. */
+export function announcedBytes(source: Source): number {
+  return source.kind === "image" ? source.image.manifest.layers.reduce((sum, { size }) => sum + size, 0) : 0;
+}
+
+/**
+ * What cannot work is said before anything is begun: the files take at least as much space as the layers do compressed.
+ * @param free bytes available on the partition. Throws `NO_SPACE`.
+ */
+export function checkSpace(source: Source, free: number, partition: string): void {
+  const least = announcedBytes(source) + RESERVE;
+  if (free < least) throw noSpace(partition, least, free, "at least ");
+}
+
+/**
+ * Leaves a complete `transition.img` with the label of the active slot, flushed and read back; on any error nothing of it.
+ * @param size the least nominal size in bytes.
+ */
+export async function installImage(
+  session: Session,
+  source: Source,
+  size: number,
+  signal: AbortSignal,
+): Promise<InstalledImage> {
+  const { system, partition, events } = session, { kernel } = system;
+  const free = kernel.fstatfs(partition.fd).available;
+  checkSpace(source, free, partition.name);
+  events({ kind: "phase", phase: "prepare", text: "Making the new image" });
+  const uuid = crypto.randomUUID();
+  const path = imagePath("transition");
+  try {
+    using file = await makeImage(system, partition.fd, path, {
+      size: nominalSize(size, announcedBytes(source), free),
+      label: SLOT_LABELS.active,
+      uuid,
+    });
+    const sums = new ContentSums(await crc32());
+    const written = await fill(session, source, file.fd, sums, signal);
+    events({ kind: "phase", phase: "check", text: "Reading the new image back" });
+    signal.throwIfAborted();
+    const files = await checkImage(system, file.fd, sums);
+    signal.throwIfAborted();
+    await session.checkpoint();
+    const image = source.kind === "image" ? source.image : undefined;
+    return { uuid, files, ...written, digest: image?.digest, indexDigest: image?.indexDigest };
+  } catch (thrown) {
+    removeTransition(session);
+    // A signal also ends the programs that were started: their failure is not the reason.
+    throw signal.aborted ? signal.reason : thrown;
+  }
+}
+
+/** Removes a `transition.img` that no slot shares. */
+export function removeTransition({ system: { kernel }, partition }: Session): void {
+  try {
+    kernel.unlinkat(partition.fd, imagePath("transition"));
+  } catch (thrown) {
+    if (!hasErrno(thrown, "ENOENT")) throw thrown;
+  }
+}
+
+async function fill(session: Session, source: Source, file: number, sums: ContentSums, signal: AbortSignal) {
+  const { system, partition, events } = session, { kernel } = system;
+  const warn = (text: string) => events({ kind: "warning", text });
+  using mounted = mountImage(kernel, system.pid, file, { readOnly: false, name: byteStringOf("cos-transition") });
+  const watch = new SpaceWatch(kernel, partition.fd, file, partition.name);
+  let contentBytes = 0;
+  const writer = new TreeWriter(kernel, mounted.fd, {
+    sums,
+    warn,
+    reserve: (bytes) => {
+      contentBytes += bytes;
+      watch.reserve(bytes);
+    },
+  });
+  try {
+    if (source.kind === "image") await unpackLayers(source.image, writer, events, signal);
+    else await copyDirectory(session, source.reference, writer, signal);
+    writer.finish();
+  } finally {
+    writer.close();
+  }
+  const tree = new TreeRoot(kernel, mounted.fd);
+  try {
+    for (const [path, mode] of NEEDED) makeDirectory(session, tree, path, mode);
+    const bootFiles = checkBootFiles(tree, source.name), os = readOsRelease(tree);
+    tree.forget();
+    kernel.syncfs(mounted.fd);
+    return { os, bootFiles, entries: writer.entries, contentBytes };
+  } finally {
+    tree.forget();
+  }
+}
+
+async function unpackLayers(image: ResolvedImage, writer: TreeWriter, events: Events, signal: AbortSignal) {
+  const { layers } = image.manifest, total = layers.reduce((sum, { size }) => sum + size, 0);
+  events({ kind: "phase", phase: "unpack", text: "Pulling and unpacking" });
+  let done = 0;
+  for (const [index, layer] of layers.entries()) {
+    signal.throwIfAborted();
+    events({ kind: "layer", index, layers: layers.length, digest: layer.digest, bytes: layer.size });
+    const counted = async function* () {
+      for await (const chunk of layerBytes(image, layer, signal)) {
+        done += chunk.length;
+        events({ kind: "progress", done, total, layer: index, layers: layers.length, entries: writer.entries });
+        yield chunk;
+      }
+    };
+    const diffId = image.config.rootfs.diff_ids[index];
+    if (diffId === undefined) throw new Error("the configuration names fewer layers than the manifest");
+    const name = `layer ${index + 1} of ${image.source.name}`;
+    const warn = (text: string) => events({ kind: "warning", text });
+    await applyLayer({ index, name, diffId, bytes: counted() }, writer, warn);
+  }
+}
+
+async function copyDirectory(session: Session, { path }: DirectoryReference, writer: TreeWriter, signal: AbortSignal) {
+  const { system: { kernel }, events } = session;
+  events({ kind: "phase", phase: "unpack", text: `Copying ${path}` });
+  const fd = openDirectory(session, path);
+  try {
+    let done = 0, last = 0;
+    await copyTree(kernel, fd, writer, {
+      warn: (text) => events({ kind: "warning", text }),
+      entry: (bytes) => {
+        done += bytes;
+        if (++last % 256 !== 0) return;
+        signal.throwIfAborted();
+        events({ kind: "progress", done, total: 0, layer: 0, layers: 1, entries: writer.entries });
+        // Copying is one long call otherwise: signals are only heard between turns of the event loop.
+        return new Promise((resolve) => setTimeout(resolve, 0));
+      },
+    });
+  } finally {
+    kernel.close(fd);
+  }
+}
+
+function openDirectory({ system: { kernel } }: Session, path: string): number {
+  try {
+    return kernel.openat(AT_FDCWD, byteStringOf(path), O_RDONLY | O_DIRECTORY);
+  } catch (cause) {
+    if (!hasErrno(cause, "ENOENT", "ENOTDIR")) throw cause;
+    throw new CosError("IMAGE_NOT_FOUND", `Cannot find dir:${path}: there is no such directory.`, {
+      hint: "Check the path.",
+      cause,
+    });
+  }
+}
+
+function makeDirectory({ system: { kernel } }: Session, tree: TreeRoot, path: string, mode: number): void {
+  if (tree.find(path) !== undefined) return;
+  const slash = path.lastIndexOf("/");
+  const parent = tree.find(path.slice(0, Math.max(slash, 0)));
+  if (parent === undefined) return;
+  try {
+    kernel.mkdirat(parent.fd, path.slice(slash + 1), mode);
+  } catch (thrown) {
+    // A file or a dangling link in that place is the image's own decision.
+    if (!hasErrno(thrown, "EEXIST")) throw thrown;
+  }
+}

@@ -1,0 +1,185 @@
+/** What every operation that may write begins with: the state partition opened, locked, looked at, and repaired. */
+import type { Events } from "../base/events.ts";
+import { CosError } from "../base/errors.ts";
+import { readBootCounter, writeTries } from "../boot/counter.ts";
+import { readTextFile } from "../machine/files.ts";
+import { runningImage } from "../machine/running.ts";
+import { openStatePartition, type StatePartition } from "../machine/state-partition.ts";
+import { executeSteps, type Executor } from "../state/execute.ts";
+import { type LoadedRecord, loadRecord } from "../state/record-file.ts";
+import { lockState } from "../state/lock.ts";
+import { hasImageDirectory, readSlots, type SlotImage, type Slots } from "../state/slots.ts";
+import { type ImageFacts, type ImageId, planRepair, type SlotState, type SwitchStep } from "../state/switch.ts";
+import { makeWritable } from "../state/writable.ts";
+import { checkpoint } from "../system/checkpoint.ts";
+import { FreezeGuard } from "../system/freeze-guard.ts";
+import { AT_FDCWD } from "../system/kernel.ts";
+import type { System } from "../system/system.ts";
+
+export interface StateOptions {
+  /** `--state`: the partition's device or directory; found by itself otherwise. */
+  state?: string;
+}
+
+export interface View {
+  partition: StatePartition;
+  slots: Slots;
+  state: SlotState;
+  record: LoadedRecord;
+}
+
+/** The partition as it is at the moment. */
+export function look(system: System, partition: StatePartition): View {
+  const { kernel } = system;
+  const slots = readSlots(kernel, partition.fd), record = loadRecord(kernel, partition.fd);
+  const counter = readBootCounter(kernel, partition.fd);
+  const running = runningId(system, slots);
+  const images = new Map<ImageId, ImageFacts>();
+  for (const [id, image] of slots.images) {
+    const { label, checksummed } = image;
+    images.set(id, { label, checksummed, ranWell: ranWell(image, slots, record, running, counter.tries) });
+  }
+  const state: SlotState = { names: slots.names, images, running, matchesLabels: entriesMatchLabels(), ...counter };
+  return { partition, slots, state, record };
+}
+
+function runningId(system: System, slots: Slots): ImageId | undefined {
+  const backing = runningImage(system.kernel, system.pid);
+  if (backing === undefined) return undefined;
+  for (const { id, devMajor, devMinor } of slots.images.values()) {
+    if (id === backing.ino && devMajor === backing.devMajor && devMinor === backing.devMinor) return id;
+  }
+  // The root is a file of this partition without a name in it: an older tool replaced it, and only a reboot leads on.
+  const [any] = slots.images.values();
+  const here = any !== undefined && any.devMajor === backing.devMajor && any.devMinor === backing.devMinor;
+  return here ? backing.ino : undefined;
+}
+
+/** The record knows; without it, the running image did, and from outside active did unless its tries are used up. */
+function ranWell(
+  image: SlotImage,
+  slots: Slots,
+  { record }: LoadedRecord,
+  running: ImageId | undefined,
+  tries: string,
+) {
+  const known = image.uuid === undefined ? undefined : record.images[image.uuid];
+  if (known?.boot === "good") return true;
+  if (known?.boot === "bad") return false;
+  if (image.id === running) return true;
+  return known === undefined && running === undefined && image.id === slots.names.active && tries !== "0";
+}
+
+/** Entries of the last generation but one say `root=LABEL=COS_ACTIVE`; later ones name the state partition, or are not ours. */
+function entriesMatchLabels(): boolean {
+  return !/(?:^|\s)root=LABEL=COS_STATE(?:\s|$)/.test(readTextFile("/proc/cmdline") ?? "");
+}
+
+/** Throws `REBOOT_FIRST` where the running image is no slot any more: nobody can say then what may be replaced. */
+export function refuseNamelessRunning({ state, partition }: View): void {
+  const { running, names } = state;
+  if (running === undefined || running === names.active || running === names.passive) return;
+  throw new CosError(
+    "REBOOT_FIRST",
+    `Cannot change ${partition.name}: the running system is neither active.img nor passive.img any more.`,
+    {
+      hint: "It was replaced since it was booted, most likely by an older tool: reboot, then run it again.",
+    },
+  );
+}
+
+/** A partition that this run may write: locked, writable, and repaired. */
+export class Session implements AsyncDisposable {
+  readonly #cleanup = new AsyncDisposableStack();
+  #guard: FreezeGuard | undefined;
+  /** Opening it had something to mend. */
+  repaired = false;
+
+  private constructor(readonly system: System, readonly events: Events, readonly partition: StatePartition) {}
+
+  /**
+   * Throws `NOT_ROOT`, `LOCKED`, `REBOOT_FIRST` and what `openStatePartition` throws.
+   * @param fresh the partition may be empty (a first deployment).
+   */
+  static async open(system: System, { state }: StateOptions, events: Events, fresh = false): Promise<Session> {
+    requireRoot(system);
+    const partition = openStatePartition(system.kernel, state, true);
+    const session = new Session(system, events, partition);
+    session.#cleanup.use(partition);
+    try {
+      session.#cleanup.use(lockState(system.kernel, partition.fd, partition.name));
+      if (!fresh) requireImages(system, partition);
+      session.#cleanup.use(makeWritable(system.kernel, partition, (text) => events({ kind: "warning", text })));
+      await session.#repair();
+    } catch (thrown) {
+      await session[Symbol.asyncDispose]();
+      throw thrown;
+    }
+    return session;
+  }
+
+  look(): View {
+    return look(this.system, this.partition);
+  }
+
+  async run(steps: readonly SwitchStep[]): Promise<void> {
+    await executeSteps(this.executor, steps);
+  }
+
+  get executor(): Executor {
+    const { kernel } = this.system, { fd } = this.partition;
+    return {
+      system: this.system,
+      state: fd,
+      checkpoint: () => this.checkpoint(),
+      writeTries: (value) => writeTries(kernel, fd, value),
+    };
+  }
+
+  async checkpoint(): Promise<void> {
+    const { system: { kernel }, partition: { fd, type } } = this;
+    await checkpoint(kernel, fd, type, () => this.#guarded());
+  }
+
+  /** A guard for freezing, started at the first need. The caller's own root is never frozen: this program would freeze with it. */
+  async #guarded(): Promise<boolean> {
+    const { system: { kernel, pid, self }, partition: { fd } } = this;
+    const [here, root] = [kernel.fstat(fd), kernel.statat(AT_FDCWD, "/", true)];
+    if (here.devMajor === root.devMajor && here.devMinor === root.devMinor) return false;
+    this.#guard ??= await FreezeGuard.start(self, `/proc/${pid}/fd/${fd}`);
+    return this.#guard !== undefined;
+  }
+
+  async #repair(): Promise<void> {
+    const view = this.look(), steps = planRepair(view.state);
+    if (steps.length === 0) return;
+    this.events({ kind: "phase", phase: "repair", text: "Mending what an earlier run left unfinished" });
+    await this.run(steps);
+    this.repaired = true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleanup.disposeAsync();
+    await this.#guard?.[Symbol.asyncDispose]();
+  }
+}
+
+export function requireRoot({ kernel }: System): void {
+  if (kernel.getuid() === 0) return;
+  throw new CosError("NOT_ROOT", "Cannot look at or change the system's images: this needs root.", {
+    hint: "Run it with sudo, or as root.",
+  });
+}
+
+/** Throws `NOT_IMAGE_BASED` for a partition without a single image. */
+export function requireImages({ kernel }: System, { fd, name }: StatePartition): void {
+  const slots = hasImageDirectory(kernel, fd) ? readSlots(kernel, fd) : undefined;
+  if (slots !== undefined && slots.images.size > 0) return;
+  throw new CosError(
+    "NOT_IMAGE_BASED",
+    `Cannot find a system on ${name}: it has no cOS/active.img and no cOS/passive.img.`,
+    {
+      hint: "Put the first images there with: cos deploy IMAGE",
+    },
+  );
+}

@@ -1,0 +1,60 @@
+/** The two slots as people and programs are told of them. Pure: from a view of the partition to values. */
+import type { Digest } from "../base/digest.ts";
+import type { BootState, Verification } from "../formats/record.ts";
+import type { OsRelease } from "../boot/boot-files.ts";
+import { type Slot, SLOT_LABELS } from "../state/switch.ts";
+import type { View } from "./session.ts";
+
+export interface SlotSummary {
+  slot: Slot;
+  present: boolean;
+  /** The machine runs from this image. */
+  running: boolean;
+  version?: string;
+  name?: string;
+  source?: string;
+  digest?: Digest;
+  verification?: Verification;
+  installedAt?: string;
+  /** `unknown` where no record tells. */
+  boot?: BootState | "unknown";
+  label?: string;
+  /** The label is the one that old boot entries look for. */
+  labelFits?: boolean;
+  uuid?: string;
+  /** Bytes: what the file claims, and what it takes of the partition. */
+  size?: number;
+  allocated?: number;
+}
+
+/** @param versions of images that the record does not know, by UUID. */
+export function describeSlots(
+  { slots, state, record }: View,
+  versions: ReadonlyMap<number, OsRelease> = new Map(),
+): SlotSummary[] {
+  return (["active", "passive"] as const).map((slot): SlotSummary => {
+    const id = slots.names[slot], image = id === undefined ? undefined : slots.images.get(id);
+    if (id === undefined || image === undefined) return { slot, present: false, running: false };
+    const known = image.uuid === undefined ? undefined : record.record.images[image.uuid];
+    const os = versions.get(id);
+    const one = slots.names.active === slots.names.passive;
+    return {
+      slot,
+      present: true,
+      // While both names are one image, the booted slot counts as active.
+      running: state.running === id && !(one && slot === "passive"),
+      version: known?.version ?? os?.version,
+      name: known?.name ?? os?.name,
+      source: known?.source,
+      digest: known?.digest as Digest | undefined,
+      verification: known?.verification,
+      installedAt: known?.installedAt,
+      boot: known?.boot ?? "unknown",
+      label: image.label,
+      labelFits: image.label === SLOT_LABELS[slot],
+      uuid: image.uuid,
+      size: image.size,
+      allocated: image.allocated,
+    };
+  });
+}

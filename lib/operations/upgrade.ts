@@ -1,0 +1,188 @@
+/** An upgrade: the named image becomes the active system, the one that runs becomes the fallback. */
+import type { Events } from "../base/events.ts";
+import type { Digest } from "../base/digest.ts";
+import { formatReference } from "../formats/reference.ts";
+import type { ImageRecord } from "../formats/record.ts";
+import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../state/switch.ts";
+import type { System } from "../system/system.ts";
+import { openStatePartition } from "../machine/state-partition.ts";
+import { announcedBytes, checkSpace, installImage, removeTransition, type Source } from "./install-image.ts";
+import { keepRecord, newImageRecord, type Waiver } from "./record-keeping.ts";
+import {
+  look,
+  refuseNamelessRunning,
+  requireImages,
+  requireRoot,
+  Session,
+  type StateOptions,
+  type View,
+} from "./session.ts";
+import { requireWaiver, resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
+import { describeSlots, type SlotSummary } from "./summary.ts";
+import { switchSlots } from "./switch-slots.ts";
+
+export interface UpgradeSettings extends SourceSettings, StateOptions {
+  /** Least nominal size of the image, in bytes. */
+  size: number;
+}
+
+export type UpgradeAction =
+  /** Active holds this image already, and is not known to be bad. */
+  | "nothing"
+  /** Passive holds it and ran well: only the names change. */
+  | "switch"
+  | "install";
+
+export interface UpgradePlan {
+  action: UpgradeAction;
+  source: Source;
+  digest?: Digest;
+  waiver: Waiver;
+  /** Compressed bytes to read; 0 for a directory. */
+  fetchBytes: number;
+  freeBytes: number;
+  before: SlotSummary[];
+  /** The slot that holds the system to fall back to now; its image is passive afterwards. */
+  keep: Slot;
+  warnings: string[];
+}
+
+export interface UpgradeResult {
+  plan: UpgradePlan;
+  after: SlotSummary[];
+  warnings: string[];
+}
+
+export type Planned = (plan: UpgradePlan) => void;
+
+/** Looks and decides, and changes nothing: not even the repair that the plan counts on. Throws what would stop the upgrade. */
+export async function planUpgradeOnly(
+  system: System,
+  settings: UpgradeSettings,
+  signal: AbortSignal,
+): Promise<UpgradePlan> {
+  requireRoot(system);
+  using partition = openStatePartition(system.kernel, settings.state, false);
+  requireImages(system, partition);
+  const view = look(system, partition);
+  const state = afterSteps(view.state, planRepair(view.state));
+  return await planUpgrade(system, settings, { ...view, state }, signal);
+}
+
+export async function upgrade(
+  system: System,
+  settings: UpgradeSettings,
+  events: Events,
+  signal: AbortSignal,
+  planned: Planned,
+): Promise<UpgradeResult> {
+  await using session = await Session.open(system, settings, events);
+  const view = session.look();
+  const plan = await planUpgrade(system, settings, view, signal);
+  planned(plan);
+  const warnings = await applyUpgrade(session, view, plan, settings, signal);
+  return { plan, warnings, after: describeSlots(session.look()) };
+}
+
+async function planUpgrade(
+  system: System,
+  settings: UpgradeSettings,
+  view: View,
+  signal: AbortSignal,
+): Promise<UpgradePlan> {
+  refuseNamelessRunning(view);
+  const keep = slotToKeep(view.state);
+  if (keep === undefined) throw new Error("a running image with a slot's name has a slot to keep");
+  const source = await resolveSource(system, settings, signal), digest = sourceDigest(source);
+  const waiver = requireWaiver(source, settings.waiver);
+  const action = whatToDo(view, digest);
+  const { name, fd } = view.partition, freeBytes = system.kernel.fstatfs(fd).available;
+  if (action === "install") checkSpace(source, freeBytes, name);
+  const warnings = view.state.counts ? [] : [
+    "Fallback is not armed: GRUB on this machine does not count failed boots; choose the fallback entry by hand if need be.",
+  ];
+  return {
+    action,
+    source,
+    digest,
+    waiver,
+    fetchBytes: action === "install" ? announcedBytes(source) : 0,
+    freeBytes,
+    before: describeSlots(view),
+    keep,
+    warnings,
+  };
+}
+
+function whatToDo({ state, slots, record }: View, digest: Digest | undefined): UpgradeAction {
+  const holds = (slot: Slot): ImageRecord | undefined => {
+    const id = state.names[slot], uuid = id === undefined ? undefined : slots.images.get(id)?.uuid;
+    const known = uuid === undefined ? undefined : record.record.images[uuid];
+    return digest !== undefined && known?.digest === digest ? known : undefined;
+  };
+  const active = holds("active");
+  if (active !== undefined && active.boot !== "bad") return "nothing";
+  return holds("passive")?.boot === "good" && state.names.active !== state.names.passive ? "switch" : "install";
+}
+
+async function applyUpgrade(
+  session: Session,
+  start: View,
+  plan: UpgradePlan,
+  settings: UpgradeSettings,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const { system } = session, source = formatReference(settings.image);
+  switch (plan.action) {
+    case "nothing":
+      return [];
+    case "switch": {
+      const switchPlan = planSwitch(start.state, { kind: "rollback", arm: false });
+      if (switchPlan === undefined) throw new Error("a passive image that is another has a plan");
+      session.events({ kind: "phase", phase: "switch", text: "Switching: the image is here already" });
+      const warnings = await switchSlots(session, start, switchPlan);
+      keepRecord(session, entry("upgrade", system.now(), plan, "done, without fetching"));
+      return warnings;
+    }
+    case "install": {
+      const installed = await installImage(session, plan.source, settings.size, signal);
+      try {
+        const ready = session.look();
+        const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm: false });
+        if (switchPlan === undefined) throw new Error("a state with a slot to keep has a plan");
+        signal.throwIfAborted();
+        session.events({ kind: "phase", phase: "switch", text: "Switching" });
+        const warnings = await switchSlots(session, ready, switchPlan);
+        session.events({ kind: "phase", phase: "record", text: "Writing the record" });
+        const record = newImageRecord(source, installed, plan.waiver, system.now());
+        keepRecord(session, entry("upgrade", system.now(), plan, "done", warnings), {
+          ...provenByRunning(start),
+          [installed.uuid]: record,
+        });
+        return warnings;
+      } catch (thrown) {
+        removeTransition(session);
+        throw thrown;
+      }
+    }
+  }
+}
+
+/** Where nothing counts boots, nothing marks a system good; but one that runs `cos upgrade` did boot. */
+function provenByRunning({ state, slots, record }: View): Record<string, ImageRecord> {
+  const uuid = state.running === undefined ? undefined : slots.images.get(state.running)?.uuid;
+  const known = uuid === undefined ? undefined : record.record.images[uuid];
+  if (uuid === undefined || known === undefined || known.boot === "good" || state.tries !== "") return {};
+  return { [uuid]: { ...known, boot: "good" } };
+}
+
+function entry(kind: string, now: number, plan: UpgradePlan, outcome: string, warnings: string[] = []) {
+  return {
+    kind,
+    at: new Date(now).toISOString(),
+    outcome,
+    image: plan.source.name,
+    from: plan.before.find(({ slot }) => slot === plan.keep)?.version,
+    warnings: warnings.length > 0 ? warnings : undefined,
+  };
+}

@@ -1,0 +1,38 @@
+/** Standard output and error, written at once: nothing is left in a buffer when the program ends. */
+
+export interface Output {
+  out(text: string): void;
+  err(text: string): void;
+  /** Standard error is a terminal that can move its cursor. */
+  readonly terminal: boolean;
+  /** Columns of that terminal. */
+  readonly width: number;
+}
+
+const encoder = new TextEncoder();
+
+export const realOutput: Output = {
+  out: (text) => writeAll(Deno.stdout, text),
+  err: (text) => writeAll(Deno.stderr, text),
+  get terminal() {
+    return Deno.stderr.isTerminal() && Deno.env.get("TERM") !== "dumb";
+  },
+  get width() {
+    try {
+      return Deno.consoleSize().columns || 80;
+    } catch {
+      // No terminal, or one that does not tell: the width that everything fits.
+      return 80;
+    }
+  },
+};
+
+function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  const bytes = encoder.encode(text);
+  try {
+    for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
+  } catch (thrown) {
+    // Whoever read it has gone (a pager, head): that is no error of ours, and must not stop an upgrade half way.
+    if (!(thrown instanceof Deno.errors.BrokenPipe)) throw thrown;
+  }
+}

@@ -1,0 +1,117 @@
+/** Status, plans and results as text. Pure: tests compare the whole. */
+import { formatSize } from "../base/size.ts";
+import type { SlotSummary } from "../operations/summary.ts";
+import type { Status } from "../operations/status.ts";
+import type { UpgradePlan } from "../operations/upgrade.ts";
+
+export function renderStatus(status: Status): string {
+  const lines = [`State partition ${status.partition}, ${formatSize(status.freeBytes)} free`, ""];
+  for (const slot of status.slots) lines.push(...slotLines(slot), "");
+  lines.push(...fallbackLines(status));
+  if (status.runningIsNoSlot) {
+    lines.push(
+      "The running system is neither slot any more: it was replaced since it was booted. Reboot before the next change.",
+    );
+  }
+  if (status.unfinished) {
+    lines.push(
+      "An earlier run was cut short. The next command that changes anything mends it; to do only that: cos repair",
+    );
+  }
+  if (status.record === "absent") lines.push("There is no install record: other tools made these images.");
+  if (status.record === "damaged") lines.push("The install record is damaged; the next change begins a new one.");
+  if (status.record === "newer") {
+    lines.push("The install record was written by a newer cos; this one reads it and leaves it as it is.");
+  }
+  const last = status.lastOperation;
+  if (last !== undefined) lines.push(`Last operation: ${last.kind}, ${last.outcome}, ${when(last.at)}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function slotLines(slot: SlotSummary): string[] {
+  const title = slot.slot.padEnd(8);
+  if (!slot.present) return [`  ${title} none`];
+  const mark = slot.running ? "*" : " ";
+  const lines = [`${mark} ${title} ${systemName(slot)}${slot.running ? ", running" : ""}`];
+  const detail = (name: string, text: string | undefined) => {
+    if (text !== undefined) lines.push(`           ${name.padEnd(9)}${text}`);
+  };
+  detail("from", slot.source);
+  detail("digest", slot.digest);
+  detail("proof", proof(slot));
+  detail("state", bootText(slot));
+  if (slot.labelFits === false) detail("label", `${slot.label || "none"}, not the one that old boot entries look for`);
+  return lines;
+}
+
+export function systemName({ name, version }: SlotSummary): string {
+  if (name === undefined) return version ?? "unknown system";
+  return version === undefined || name.includes(version) ? name : `${name} (${version})`;
+}
+
+function proof({ verification }: SlotSummary): string | undefined {
+  if (verification === undefined) return "NOT VERIFIED: no record of who vouched for it";
+  if (verification.scheme !== "skipped") return `${verification.scheme}, ${when(verification.at)}`;
+  return `NOT VERIFIED: waived with ${verification.word ?? "?"} by ${verification.by ?? "?"}, ${when(verification.at)}`;
+}
+
+function bootText({ boot, installedAt }: SlotSummary): string {
+  const since = installedAt === undefined ? "" : `, installed ${when(installedAt)}`;
+  switch (boot) {
+    case "good":
+      return `ran well${since}`;
+    case "bad":
+      return `FAILED to boot${since}`;
+    case "trying":
+      return `on trial${since}`;
+    case "new":
+      return `not known to have run yet${since}`;
+    default:
+      return `unknown${since}`;
+  }
+}
+
+function fallbackLines({ fallbackArmed, tries, oneImage, slots }: Status): string[] {
+  const passive = slots.find(({ slot }) => slot === "passive");
+  if (oneImage) return ["Fallback: none. Both slots are one image; the next upgrade puts another beside it."];
+  if (passive?.present !== true) return ["Fallback: none. There is no passive image."];
+  if (fallbackArmed) return [`Fallback: armed, ${tries} tries left.`];
+  return [
+    "Fallback: not armed. GRUB does not count failed boots here; the fallback entry of its menu starts the passive system.",
+  ];
+}
+
+export function renderPlan(plan: UpgradePlan): string {
+  const { source, digest, waiver } = plan;
+  const lines = [`Upgrade to ${source.name}`];
+  const detail = (name: string, text: string) => lines.push(`  ${name.padEnd(9)}${text}`);
+  if (digest !== undefined) detail("digest", digest);
+  detail("proof", `NOT VERIFIED: waived with ${waiver.word} by ${waiver.by}`);
+  const keep = plan.before.find(({ slot }) => slot === plan.keep);
+  switch (plan.action) {
+    case "nothing":
+      detail("plan", "nothing to do: it is the active system already");
+      return `${lines.join("\n")}\n`;
+    case "switch":
+      detail("plan", "it is the passive system already: switch, without fetching anything");
+      break;
+    case "install":
+      if (plan.fetchBytes > 0) detail("fetch", `${formatSize(plan.fetchBytes)}; ${formatSize(plan.freeBytes)} free`);
+      break;
+  }
+  detail("active", `becomes ${source.name}`);
+  if (keep !== undefined) detail("passive", `becomes ${systemName(keep)}, the ${keep.slot} system of now`);
+  for (const warning of plan.warnings) lines.push(`Warning: ${warning}`);
+  return `${lines.join("\n")}\n`;
+}
+
+export function renderSlots(slots: readonly SlotSummary[]): string {
+  return slots.map((slot) => `${slotLines(slot).join("\n")}\n`).join("");
+}
+
+/** `2026-11-25 04:30 UTC`: the machine's own zone may be wrong or missing where this is read. */
+function when(iso: string): string {
+  const date = new Date(iso);
+  if (Number.isNaN(date.getTime())) return "at an unknown time";
+  return `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
