@@ -48,11 +48,11 @@ export async function buildOsImages(
 
   const lower = [
     pack(baseLayer(busybox), "none"),
-    pack(kernelLayer(older, initrds[0]), "gzip"),
+    pack(kernelLayer(older, initrds[0], V1_TIME), "gzip"),
     pack(systemLayer("1.0.0"), "zstd-frames"),
   ];
   const upper = [
-    pack([...removeKernel(older), ...kernelLayer(newer, initrds[1])], "zstd-frames"),
+    pack([...removeKernel(older), ...kernelLayer(newer, initrds[1], V2_TIME)], "zstd-frames"),
     pack(changesLayer("2.0.0"), "gzip-members"),
   ];
   const labels = (version: string) => ({ "org.opencontainers.image.version": version });
@@ -151,6 +151,7 @@ function baseLayer(busybox: Uint8Array): t.TarItem[] {
     t.file("usr/share/demo/was-a-directory/file", "gone when it becomes a file\n", at),
     t.file("usr/share/demo/naïve", "a name in UTF-8\n", at),
     t.file(LATIN1_NAME, "a name that is no UTF-8\n", at),
+    ...parents([LONG_NAME], "usr/share/demo").map((name) => t.directory(name, at)),
     t.file(LONG_NAME, "a name too long for a tar header\n", at),
     t.symlink("usr/share/demo/long-link", `${"../".repeat(40)}${"x/".repeat(40)}nowhere`, at),
     t.file("usr/share/demo/big-owner", "", { ...at, uid: 3_000_000_000, gid: 3_000_000 }),
@@ -160,8 +161,8 @@ function baseLayer(busybox: Uint8Array): t.TarItem[] {
   ];
 }
 
-function kernelLayer(kernel: Kernel, initrd: Uint8Array): t.TarItem[] {
-  const at = { mtime: V1_TIME };
+function kernelLayer(kernel: Kernel, initrd: Uint8Array, mtime: number): t.TarItem[] {
+  const at = { mtime };
   const root = `usr/lib/modules/${kernel.version}`;
   const modules = [...filesBelow(join(kernel.modules, "kernel", "drivers", "virtio"))]
     .concat(
@@ -182,6 +183,7 @@ function kernelLayer(kernel: Kernel, initrd: Uint8Array): t.TarItem[] {
 
 function removeKernel(kernel: Kernel): t.TarItem[] {
   return [
+    ...["boot", "usr/lib/modules"].map((name) => t.directory(name, { mtime: V2_TIME })),
     t.whiteout(`usr/lib/modules/${kernel.version}`),
     t.whiteout(`boot/vmlinuz-${kernel.version}`),
     t.whiteout(`boot/initrd-${kernel.version}`),
@@ -203,6 +205,8 @@ function systemLayer(version: string): t.TarItem[] {
 function changesLayer(version: string): t.TarItem[] {
   const at = { mtime: V2_TIME };
   return [
+    // As builders do, what contains a change is listed with it.
+    ...["etc", "etc/cos", "usr/lib", "usr/share/demo"].map((name) => t.directory(name, at)),
     t.file("usr/lib/os-release", osRelease(version), at),
     t.file("etc/cos/bootargs.cfg", BOOTARGS.replace("panic=5", "panic=5 quiet"), at),
     t.whiteout("usr/share/demo/goes-away"),
