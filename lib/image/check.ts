@@ -3,19 +3,12 @@ import { type ByteString, displayName } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import type { ContentSums } from "../system/content-sums.ts";
 import { sparseSum } from "../system/content-sums.ts";
-import { hasErrno, isDirectory, isRegular, type Kernel, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
+import { isDirectory, isRegular, type Kernel, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
+import { extents } from "../system/extents.ts";
 import { attachLoop } from "../system/loop.ts";
 import type { System } from "../system/system.ts";
 import { mountLoop } from "./mount.ts";
 
-// include/uapi/linux/fiemap.h
-const FS_IOC_FIEMAP = 0xc020660b;
-const FIEMAP_FLAG_SYNC = 1;
-const FIEMAP_EXTENT_LAST = 0x1,
-  FIEMAP_EXTENT_UNKNOWN = 0x2,
-  FIEMAP_EXTENT_DELALLOC = 0x4,
-  FIEMAP_EXTENT_UNWRITTEN = 0x800;
-const HEADER = 32, EXTENT = 56, EXTENTS_A_CALL = 512;
 /** One read of a file's content, in bytes. */
 const PIECE = 1024 * 1024;
 
@@ -52,31 +45,8 @@ export async function checkImage(
  * are not on the disk at all.
  */
 function checkExtents(kernel: Kernel, file: number): void {
-  const buffer = new Uint8Array(HEADER + EXTENT * EXTENTS_A_CALL), view = new DataView(buffer.buffer);
-  let start = 0n;
-  for (;;) {
-    buffer.fill(0);
-    view.setBigUint64(0, start, true);
-    view.setBigUint64(8, 0xffff_ffff_ffff_ffffn, true);
-    view.setUint32(16, FIEMAP_FLAG_SYNC, true);
-    view.setUint32(24, EXTENTS_A_CALL, true);
-    try {
-      kernel.ioctl(file, FS_IOC_FIEMAP, buffer);
-    } catch (thrown) {
-      if (hasErrno(thrown, "EOPNOTSUPP", "ENOTTY")) return;
-      throw thrown;
-    }
-    const count = view.getUint32(20, true);
-    if (count === 0) return;
-    for (let i = 0; i < count; i++) {
-      const at = HEADER + i * EXTENT, flags = view.getUint32(at + 40, true);
-      if (flags & (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN)) {
-        const logical = view.getBigUint64(at, true);
-        throw damaged(`the block at ${logical} is not written on the disk`, {});
-      }
-      start = view.getBigUint64(at, true) + view.getBigUint64(at + 16, true);
-      if (flags & FIEMAP_EXTENT_LAST) return;
-    }
+  for (const { offset, written } of extents(kernel, file)) {
+    if (!written) throw damaged(`the block at ${offset} is not written on the disk`, {});
   }
 }
 

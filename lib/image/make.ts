@@ -2,6 +2,7 @@
 import { type ByteString, displayName } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { type Kernel, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR } from "../system/kernel.ts";
+import { extents } from "../system/extents.ts";
 import { mustRun } from "../system/process.ts";
 import type { System } from "../system/system.ts";
 
@@ -42,6 +43,10 @@ export async function makeImage(
     const args = ["-q", "-F", "-t", "ext2", "-b", "4096", "-I", "256", "-i", String(BYTES_PER_INODE), "-m", "0"];
     args.push("-O", FEATURES, "-L", label, "-U", uuid, `/proc/${system.pid}/fd/${fd}`);
     await mustRun(system.programs, "mke2fs", args, "make the image's filesystem");
+    // mke2fs zeroes some ranges by marking them as unwritten, and GRUB does not know that mark: as holes they read the same.
+    for (const { offset, length, written } of [...extents(kernel, fd)]) {
+      if (!written) kernel.punchHole(fd, offset, length);
+    }
   } catch (thrown) {
     kernel.close(fd);
     throw thrown;

@@ -77,6 +77,8 @@ export interface Kernel {
   seekData(fd: number, offset: number): number;
   seekHole(fd: number, offset: number): number;
   ftruncate(fd: number, length: number): void;
+  /** Frees the blocks of a range, in bytes; it reads as zeros then. */
+  punchHole(fd: number, offset: number, length: number): void;
   fsync(fd: number): void;
   fdatasync(fd: number): void;
   syncfs(fd: number): void;

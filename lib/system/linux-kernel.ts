@@ -9,6 +9,8 @@ import {
   type Kernel,
   MOUNT_ATTR_RDONLY,
   O_CLOEXEC,
+  O_DIRECTORY,
+  O_RDONLY,
   SystemCallError,
   type Time,
 } from "./kernel.ts";
@@ -21,6 +23,7 @@ const FSCONFIG_SET_FLAG = 0, FSCONFIG_SET_STRING = 1, FSCONFIG_CMD_CREATE = 6;
 const AT_SYMLINK_NOFOLLOW = 0x100, AT_REMOVEDIR = 0x200, AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS = 0x7ff;
 const SEEK_DATA = 3, SEEK_HOLE = 4;
+const FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2;
 const LOCK_EX = 2, LOCK_NB = 4;
 const MS_RDONLY = 1, MS_REMOUNT = 32;
 const POSIX_FADV_DONTNEED = 4;
@@ -37,6 +40,7 @@ const SYMBOLS = {
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
+  fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   fsync: { parameters: ["i32"], result: "i32" },
   fdatasync: { parameters: ["i32"], result: "i32" },
   syncfs: { parameters: ["i32"], result: "i32" },
@@ -181,6 +185,11 @@ export class LinuxKernel implements Kernel {
 
   ftruncate(fd: number, length: number): void {
     this.#check(this.#c.ftruncate(fd, BigInt(length)), "ftruncate", fd);
+  }
+
+  punchHole(fd: number, offset: number, length: number): void {
+    const mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
+    this.#check(this.#c.fallocate(fd, mode, BigInt(offset), BigInt(length)), "fallocate", fd);
   }
 
   fsync(fd: number): void {
@@ -418,12 +427,18 @@ export class LinuxKernel implements Kernel {
       set(FSCONFIG_SET_STRING, "source", source);
       if (readOnly) set(FSCONFIG_SET_FLAG, "ro", null);
       set(FSCONFIG_CMD_CREATE, null, null);
-      const attributesOfMount = attributes | (readOnly ? MOUNT_ATTR_RDONLY : 0);
-      return this.#check(
-        this.#c.fsmount(NR_fsmount, context, FSMOUNT_CLOEXEC, attributesOfMount),
+      const mountAttributes = attributes | (readOnly ? MOUNT_ATTR_RDONLY : 0);
+      const mount = this.#check(
+        this.#c.fsmount(NR_fsmount, context, FSMOUNT_CLOEXEC, mountAttributes),
         "fsmount",
         source,
       );
+      try {
+        // The mount's own descriptor is only a path, which syncfs and fchmod refuse. An open directory keeps the mount alive.
+        return this.openat(mount, ".", O_RDONLY | O_DIRECTORY);
+      } finally {
+        this.close(mount);
+      }
     } finally {
       this.close(context);
     }
