@@ -19,16 +19,18 @@ async function main(args: readonly string[]): Promise<number> {
     await guard(new LinuxKernel(), args[1]);
     return 0;
   }
-  const [{ run }, { application }, { realOutput }] = await Promise.all([
+  const [{ run }, { application }, { realOutput }, { environment }] = await Promise.all([
     import("@stricli/core"),
     import("./cmd/application.ts"),
     import("./lib/ui/output.ts"),
+    import("./lib/config/environment.ts"),
   ]);
+  const output = realOutput(environment("TERM"));
   const process: { stdout: { write(s: string): void }; stderr: { write(s: string): void }; exitCode?: number } = {
-    stdout: { write: realOutput.out },
-    stderr: { write: realOutput.err },
+    stdout: { write: output.out },
+    stderr: { write: output.err },
   };
-  const context = { process, output: realOutput, exitStatus: 0 };
+  const context = { process, output, exitStatus: 0 };
   await run(application, args.length === 0 ? ["--help"] : args, context);
   const parsed = process.exitCode ?? 0;
   return parsed === 0 ? context.exitStatus : parsed < 0 ? USAGE : parsed;

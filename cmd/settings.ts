@@ -1,6 +1,7 @@
 /** Settings of an operation from a command's flags. */
 import { buildInfo } from "../lib/base/build-info.ts";
 import { MIB } from "../lib/base/size.ts";
+import { environment } from "../lib/config/environment.ts";
 import { credentialLookup } from "../lib/config/credentials.ts";
 import { operatorName } from "../lib/config/operator.ts";
 import { parseReference } from "../lib/formats/reference.ts";
@@ -12,16 +13,15 @@ import type { ImageFlags } from "./flags.ts";
 const DEFAULT_SIZE = 3240;
 
 export function upgradeSettings(image: string, flags: ImageFlags, system: System): UpgradeSettings {
-  const env = (name: string) => Deno.env.get(name);
   return {
     image: parseReference(image),
     state: flags.state,
     size: (flags.size ?? DEFAULT_SIZE) * MIB,
     plainHttp: flags.plainHttp === true,
     userAgent: `cos/${buildInfo().version}`,
-    credentials: credentialLookup(env),
+    credentials: credentialLookup(environment),
     waiver: flags.noVerify === true
-      ? { word: "--no-verify", by: operatorName(env, system.kernel.getuid()) }
+      ? { word: "--no-verify", by: operatorName(environment, system.kernel.getuid()) }
       : undefined,
   };
 }

@@ -1,6 +1,7 @@
 /** Where logins for registries are looked for: containers-auth.json(5) and Docker's config.json. */
 import * as z from "zod/mini";
 import { CosError } from "../base/errors.ts";
+import type { Environment } from "./environment.ts";
 
 export interface Login {
   username: string;
@@ -16,7 +17,7 @@ const authFile = z.looseObject({ auths: z.optional(z.record(z.string(), entry)) 
 type AuthFile = z.infer<typeof authFile>;
 
 /** In the order in which they are asked; the first that knows the host or a part of the repository's name decides. */
-export function authFilePaths(env: (name: string) => string | undefined): string[] {
+export function authFilePaths(env: Environment): string[] {
   const home = env("HOME"), runtime = env("XDG_RUNTIME_DIR"), docker = env("DOCKER_CONFIG");
   return [
     env("REGISTRY_AUTH_FILE"),
@@ -28,7 +29,7 @@ export function authFilePaths(env: (name: string) => string | undefined): string
   ].filter((path) => path !== undefined && path !== "") as string[];
 }
 
-export function credentialLookup(env: (name: string) => string | undefined) {
+export function credentialLookup(env: Environment) {
   return async (host: string, repository: string): Promise<Login | undefined> => {
     for (const path of authFilePaths(env)) {
       const text = await readOptional(path);

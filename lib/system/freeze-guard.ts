@@ -26,9 +26,8 @@ export class FreezeGuard implements AsyncDisposable {
     if (program === undefined) return undefined;
     const child = new Deno.Command(program, {
       args: [...args, GUARD_COMMAND, directory],
-      // Nothing that tells the program by which name it was called, or steers it otherwise.
-      clearEnv: true,
-      env: { NO_COLOR: "1", ...(Deno.env.get("HOME") === undefined ? {} : { HOME: Deno.env.get("HOME") ?? "" }) },
+      // The guard is called by the program's own name, whatever this process was called by.
+      env: { COS_ARGV0: "cos" },
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",

@@ -11,21 +11,24 @@ export interface Output {
 
 const encoder = new TextEncoder();
 
-export const realOutput: Output = {
-  out: (text) => writeAll(Deno.stdout, text),
-  err: (text) => writeAll(Deno.stderr, text),
-  get terminal() {
-    return Deno.stderr.isTerminal() && Deno.env.get("TERM") !== "dumb";
-  },
-  get width() {
-    try {
-      return Deno.consoleSize().columns || 80;
-    } catch {
-      // No terminal, or one that does not tell: the width that everything fits.
-      return 80;
-    }
-  },
-};
+/** @param terminalType `TERM`. */
+export function realOutput(terminalType: string | undefined): Output {
+  return {
+    out: (text) => writeAll(Deno.stdout, text),
+    err: (text) => writeAll(Deno.stderr, text),
+    get terminal() {
+      return Deno.stderr.isTerminal() && terminalType !== "dumb";
+    },
+    get width() {
+      try {
+        return Deno.consoleSize().columns || 80;
+      } catch {
+        // No terminal, or one that does not tell: the width that everything fits.
+        return 80;
+      }
+    },
+  };
+}
 
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
   const bytes = encoder.encode(text);
