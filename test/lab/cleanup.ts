@@ -1,6 +1,6 @@
 /**
  * What a lab made outside its own process (loop devices, mounts, processes, scratch directories) goes away whatever
- * ends the process: each thing is disposed by whoever made it, and what is left is disposed on SIGINT and SIGTERM.
+ * ends the process: each thing is disposed by whoever made it, and what is left is disposed on SIGHUP, SIGINT and SIGTERM.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { join } from "node:path";
 type Dispose = () => void | Promise<void>;
 
 const pending: Dispose[] = [];
-const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 let stopping = false;
 const listeners = new Map<keyof typeof SIGNALS, () => void>();
 

@@ -58,6 +58,8 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   );
   const child = spawn("docker-registry", ["serve", configFile], {
     stdio: ["ignore", "ignore", "pipe"],
+    // In a session of its own: Ctrl-C must not end it before those who are pulling from it.
+    detached: true,
     // Tracing would look for a collector; and a proxy of the machine's must not stand between loopback and loopback.
     env: { PATH: Deno.env.get("PATH"), OTEL_TRACES_EXPORTER: "none" },
   });

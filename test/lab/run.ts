@@ -41,3 +41,26 @@ export async function runBytes(command: string, args: string[], options: RunOpti
   const words = Buffer.concat(errors).toString().trim();
   throw new Error(`${[command, ...args].join(" ")} ended with ${signal ?? code}${words === "" ? "" : `: ${words}`}`);
 }
+
+/**
+ * Runs a program whose output people see as it comes, and gives its exit code. It stands in a session of its own, so
+ * that Ctrl-C reaches it once, as SIGTERM from the lab's clean-up, and before what it works on is taken away.
+ */
+export async function runVisibly(command: string, args: string[]): Promise<number> {
+  const child = new Deno.Command(command, {
+    args,
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+    detached: true,
+  }).spawn();
+  let ended = false;
+  await using running = disposable(async () => {
+    if (!ended) child.kill("SIGTERM");
+    await child.status;
+  });
+  const { code } = await child.status;
+  ended = true;
+  await running.close();
+  return code;
+}
