@@ -1,34 +1,57 @@
 /**
  * What a lab made outside its own process (loop devices, mounts, processes, scratch directories) goes away whatever
- * ends the process: each thing is disposed by whoever made it, and what is left is disposed on SIGHUP, SIGINT and SIGTERM.
+ * ends the process: each thing is disposed by whoever made it, and what is left is disposed on SIGHUP, SIGINT and
+ * SIGTERM, the last made first.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-type Dispose = () => void | Promise<void>;
+/** What is still to be undone. It stays here until it *is* undone, so that a signal's clean-up waits for it. */
+interface Pending {
+  /** Starts the disposal, or joins the one that is under way. */
+  dispose(): Promise<void>;
+}
 
-const pending: Dispose[] = [];
+export interface Closable extends AsyncDisposable {
+  close(): Promise<void>;
+}
+
 const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
-let stopping = false;
-const listeners = new Map<keyof typeof SIGNALS, () => void>();
 
-/** Runs `dispose` once: by the result's `close`, by the end of its scope (`await using`), or on a signal. */
-export function disposable(dispose: Dispose): AsyncDisposable & { close(): Promise<void> } {
-  pending.push(dispose);
+const pending: Pending[] = [];
+const listeners = new Map<keyof typeof SIGNALS, () => void>();
+let stopping = false;
+
+/**
+ * Runs `dispose` once: by the result's `close`, by the end of its scope (`await using`), or on a signal. Programs that
+ * it runs must be run with `undoing`, or a signal would stop them half-way.
+ */
+export function disposable(dispose: () => void | Promise<void>): Closable {
+  let disposal: Promise<void> | undefined;
+  const item: Pending = { dispose: () => disposal ??= (async () => await dispose())() };
+  pending.push(item);
   // Listening only while there is something to undo leaves the runtime's own handling of signals alone otherwise.
   if (listeners.size === 0) listen();
-  let closed: Promise<void> | undefined;
-  const close = () =>
-    closed ??= (async () => {
-      const at = pending.indexOf(dispose);
-      // A signal's clean-up has taken it and ends the process: whoever waits here must not go on, nor fail, before that.
-      if (at < 0) await new Promise<never>(() => {});
-      pending.splice(at, 1);
-      if (pending.length === 0 && !stopping) unlisten();
-      await dispose();
-    })();
+  const close = async () => {
+    await untilStopping();
+    try {
+      await item.dispose();
+    } finally {
+      await untilStopping();
+      remove(item);
+      if (pending.length === 0) unlisten();
+    }
+  };
   return { close, [Symbol.asyncDispose]: close };
+}
+
+/**
+ * Returns at once, but never once a signal has come: the clean-up then has everything in hand and ends the process, and
+ * until it does, nobody may make more, nor fail because of what is taken away.
+ */
+export async function untilStopping(): Promise<void> {
+  if (stopping) await new Promise<never>(() => {});
 }
 
 function listen(): void {
@@ -48,19 +71,25 @@ function unlisten(): void {
   listeners.clear();
 }
 
-/** Last made, first disposed; one that fails is told, and does not keep the others. */
+/** One that fails is told, and does not keep the others. */
 async function disposeAll(): Promise<void> {
-  for (let dispose = pending.pop(); dispose !== undefined; dispose = pending.pop()) {
+  for (let item = pending.at(-1); item !== undefined; item = pending.at(-1)) {
     try {
-      await dispose();
+      await item.dispose();
     } catch (error) {
       console.error(`clean-up: ${error instanceof Error ? error.message : error}`);
     }
+    remove(item);
   }
 }
 
+function remove(item: Pending): void {
+  const at = pending.indexOf(item);
+  if (at >= 0) pending.splice(at, 1);
+}
+
 /** A directory of its own for one run. It lies in TMPDIR, which must have room for the disk's written blocks. */
-export function scratchDirectory(name = "lab"): AsyncDisposable & { path: string; close(): Promise<void> } {
+export function scratchDirectory(name = "lab"): Closable & { path: string } {
   const path = mkdtempSync(join(tmpdir(), `cos-${name}-`));
   return { path, ...disposable(() => rmSync(path, { recursive: true, force: true })) };
 }

@@ -102,7 +102,7 @@ export async function attach(path: string, options: string[] = []): Promise<Atta
   // Made before the device: a signal between losetup's success and its answer must not leave one behind.
   const { close } = disposable(async () => {
     const own = device === undefined ? await attachedTo(path) : [device];
-    for (const one of own) await run("losetup", ["--detach", one]);
+    for (const one of own) await run("losetup", ["--detach", one], { undoing: true });
   });
   try {
     device = (await run("losetup", ["--find", "--show", ...options, path])).trim();
@@ -115,7 +115,9 @@ export async function attach(path: string, options: string[] = []): Promise<Atta
 }
 
 async function attachedTo(path: string): Promise<string[]> {
-  const list = await run("losetup", ["--list", "--noheadings", "--output", "NAME", "--associated", path]);
+  const list = await run("losetup", ["--list", "--noheadings", "--output", "NAME", "--associated", path], {
+    undoing: true,
+  });
   return list.split("\n").map((line) => line.trim()).filter((line) => line !== "");
 }
 
@@ -154,7 +156,7 @@ export async function mount(device: string, options = "ro"): Promise<Mounted> {
   let mounted = false;
   // Made before the mount, as in `attach`.
   made.use(disposable(async () => {
-    if (mounted || isMountPoint(path)) await run("umount", [path]);
+    if (mounted || isMountPoint(path)) await run("umount", [path], { undoing: true });
   }));
   await run("mount", ["-o", options, device, path]);
   mounted = true;

@@ -1,12 +1,14 @@
 /** Runs other programs for the lab: a failure throws, with the program's own words. */
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
-import { disposable } from "./cleanup.ts";
+import { disposable, untilStopping } from "./cleanup.ts";
 
 export interface RunOptions {
   cwd?: string;
   env?: Record<string, string>;
   input?: string;
+  /** The program undoes what a lab made: a signal does not stop it. */
+  undoing?: boolean;
 }
 
 /** Standard output, as text. Throws with the command and its standard error when it does not end with 0. */
@@ -16,9 +18,12 @@ export async function run(command: string, args: string[], options: RunOptions =
 
 /** Like `run`, for output that is not text. */
 export async function runBytes(command: string, args: string[], options: RunOptions = {}): Promise<Uint8Array> {
+  if (options.undoing !== true) await untilStopping();
   const child = spawn(command, args, {
     stdio: ["pipe", "pipe", "pipe"],
     ...(options.cwd !== undefined && { cwd: options.cwd }),
+    // Ctrl-C goes to all programs of a session: what undoes stands in one of its own.
+    detached: options.undoing === true,
     ...(options.env !== undefined && { env: { ...Deno.env.toObject(), ...options.env } }),
   });
   const out: Uint8Array[] = [];
@@ -29,14 +34,13 @@ export async function runBytes(command: string, args: string[], options: RunOpti
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code, signal }));
   });
-  // Signals that end the lab end its children first: what they hold open cannot be cleaned up.
-  await using running = disposable(async () => {
+  // A signal that ends the lab ends its children first: what they hold open cannot be cleaned up.
+  const running = options.undoing === true ? undefined : disposable(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
     await ended;
   });
   child.stdin.end(options.input ?? "");
-  const { code, signal } = await ended;
-  await running.close();
+  const { code, signal } = await ended.finally(() => running?.close());
   if (code === 0) return Buffer.concat(out);
   const words = Buffer.concat(errors).toString().trim();
   throw new Error(`${[command, ...args].join(" ")} ended with ${signal ?? code}${words === "" ? "" : `: ${words}`}`);
@@ -47,6 +51,7 @@ export async function runBytes(command: string, args: string[], options: RunOpti
  * that Ctrl-C reaches it once, as SIGTERM from the lab's clean-up, and before what it works on is taken away.
  */
 export async function runVisibly(command: string, args: string[]): Promise<number> {
+  await untilStopping();
   const child = new Deno.Command(command, {
     args,
     stdin: "null",
@@ -55,7 +60,7 @@ export async function runVisibly(command: string, args: string[]): Promise<numbe
     detached: true,
   }).spawn();
   let ended = false;
-  await using running = disposable(async () => {
+  const running = disposable(async () => {
     if (!ended) child.kill("SIGTERM");
     await child.status;
   });
