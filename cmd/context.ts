@@ -36,13 +36,13 @@ export interface Job {
 export async function runJob(context: CosContext, flags: CommonFlags, work: (job: Job) => Promise<void> | void) {
   const { output } = context, json = flags.json === true;
   const view = new ProgressView(output, () => Date.now());
-  using stop = stopSignals();
+  const signal = stopSignals();
   try {
     const { realSystem } = await import("../lib/system/system.ts");
     await work({
       system: await realSystem(),
       events: json ? () => undefined : view.events,
-      signal: stop.signal,
+      signal,
       output,
       print: (text) => {
         view.clear();
@@ -58,19 +58,20 @@ export async function runJob(context: CosContext, flags: CommonFlags, work: (job
   }
 }
 
-/** A second signal of the same kind must not kill the undoing: it is ignored until the end. */
-function stopSignals(): Disposable & { signal: AbortSignal } {
+/**
+ * Signals ask the work to stop. They stay caught until the process ends: a second one must not kill the undoing, nor one that
+ * comes late the last lines.
+ */
+function stopSignals(): AbortSignal {
   const controller = new AbortController();
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  const listeners = signals.map((name) => {
-    const listener = () =>
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, () => {
       controller.abort(
         new CosError("INTERRUPTED", `Stopped by ${name}: everything that was begun is undone.`, {
           hint: "Run it again when you like; the system is as it was.",
         }),
       );
-    Deno.addSignalListener(name, listener);
-    return () => Deno.removeSignalListener(name, listener);
-  });
-  return { signal: controller.signal, [Symbol.dispose]: () => listeners.forEach((remove) => remove()) };
+    });
+  }
+  return controller.signal;
 }

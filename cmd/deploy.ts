@@ -8,6 +8,6 @@ export async function runDeploy(this: CosContext, flags: ImageFlags, image: stri
   await runJob(this, flags, async ({ system, events, signal, print }) => {
     const slots = await deploy(system, upgradeSettings(image, flags, system), events, signal);
     if (flags.json) print(`${JSON.stringify({ schemaVersion: 1, operation: "deploy", slots }, undefined, 2)}\n`);
-    else print(`Deployed. Both slots are this image until the first upgrade:\n${renderSlots(slots)}`);
+    else print(`Deployed. The next boot starts the active system:\n${renderSlots(slots)}`);
   });
 }

@@ -50,8 +50,22 @@ export function displayName(name: ByteString): string {
   } catch {
     text = name.replace(/[\x80-\xff]/g, (c) => `\\x${c.charCodeAt(0).toString(16)}`);
   }
+  return escaped(text);
+}
+
+/**
+ * Words of a stranger (a registry, a manifest) as part of a message: on one line, without what steers a terminal or turns the
+ * text around, and cut behind `most` characters.
+ */
+export function displayText(text: string, most = 200): string {
+  // A pair that stands for one character is not cut in two.
+  const cut = text.length > most ? `${text.slice(0, most).replace(/[\ud800-\udbff]$/, "")}…` : text;
+  return escaped(cut);
+}
+
+function escaped(text: string): string {
   return text.replace(
-    /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]/g,
+    /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
     (c) => c === "\n" ? "\\n" : c === "\t" ? "\\t" : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

@@ -90,10 +90,14 @@ function registry(whole: string, text: string): RegistryReference {
     // Older tools read such names as packages of a channel; to guess a public registry here would install somebody else's system.
     throw invalid(whole, "it names neither a registry nor a tag nor a digest");
   }
-  const host = named ? first : "docker.io";
+  // Docker Hub's older name still stands in files and heads; docker takes both for one.
+  const host = !named || first === "index.docker.io" ? "docker.io" : first;
   let repository = named ? rest.slice(slash + 1) : rest;
   if (host === "docker.io" && !repository.includes("/")) repository = `library/${repository}`;
-  if (!HOST.test(host)) throw invalid(whole, `${JSON.stringify(host)} is no host name`);
+  // What no URL can hold (a port above 65535, 1.2.3.400) would only fail when it is asked.
+  if (!HOST.test(host) || !URL.canParse(`https://${host}`)) {
+    throw invalid(whole, `${JSON.stringify(host)} is no host name`);
+  }
   if (!REPOSITORY.test(repository) || repository.length > 255) {
     throw invalid(whole, `${JSON.stringify(repository)} is no repository's name`);
   }

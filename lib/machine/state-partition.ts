@@ -198,8 +198,8 @@ function probe(kernel: Kernel, path: ByteString) {
   try {
     fd = kernel.openat(AT_FDCWD, path, O_RDONLY);
   } catch (thrown) {
-    // Drives without a medium, and nodes that /dev lacks.
-    if (hasErrno(thrown, "ENOENT", "ENXIO", "ENODEV", "EIO", "EBUSY", "EACCES")) return undefined;
+    // Drives without a medium, nodes that /dev lacks, and devices that a container may not look at.
+    if (hasErrno(thrown, "ENOENT", "ENXIO", "ENODEV", "ENOMEDIUM", "EIO", "EBUSY", "EACCES", "EPERM")) return undefined;
     throw thrown;
   }
   try {

@@ -6,7 +6,7 @@ import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { formatReference } from "../formats/reference.ts";
 import { checkSpace, installImage, removeTransition } from "./install-image.ts";
-import { keepRecord, newImageRecord } from "./record-keeping.ts";
+import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
 import { Session, type View } from "./session.ts";
 import { requireWaiver, resolveSource } from "./source.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
@@ -31,6 +31,9 @@ export async function deploy(
     const ready = session.look(), plan = planSwitch(ready.state, { kind: "deploy" });
     if (plan === undefined) throw new Error("an empty partition has a plan");
     signal.throwIfAborted();
+    noteImages(session, {
+      [installed.uuid]: newImageRecord(formatReference(settings.image), installed, waiver, system.now()),
+    });
     events({ kind: "phase", phase: "switch", text: "Putting it in place" });
     const warnings = await switchSlots(session, ready, plan);
     const at = new Date(system.now()).toISOString();
@@ -41,8 +44,7 @@ export async function deploy(
       image: source.name,
       warnings: warnings.length > 0 ? warnings : undefined,
     };
-    const record = newImageRecord(formatReference(settings.image), installed, waiver, system.now());
-    keepRecord(session, operation, { [installed.uuid]: record });
+    noteOperation(session, operation);
   } catch (thrown) {
     removeTransition(session);
     throw thrown;

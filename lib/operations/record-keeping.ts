@@ -1,8 +1,8 @@
 /** Keeping the install record after an operation. A record that cannot be written never makes a done thing undone. */
-import type { ImageRecord, Verification } from "../formats/record.ts";
+import type { ImageRecord, InstallRecord, Verification } from "../formats/record.ts";
 import { type OperationRecord, withOperation } from "../formats/record.ts";
 import { openSibling, RECOVERY_LABEL } from "../machine/state-partition.ts";
-import { hasImageDirectory } from "../state/slots.ts";
+import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
 import { type LoadedRecord, storeRecord } from "../state/record-file.ts";
 import type { InstalledImage } from "./install-image.ts";
 import type { Session } from "./session.ts";
@@ -31,38 +31,41 @@ export function newImageRecord(source: string, image: InstalledImage, waiver: Wa
   };
 }
 
-/** @param images what to note about images, by UUID, over what the record knows. */
-export function keepRecord(
-  session: Session,
-  operation: OperationRecord,
-  images: Readonly<Record<string, ImageRecord>> = {},
-): void {
+/**
+ * Notes an image before it becomes bootable: whatever is cut after that, the next run knows which of the two is the new one.
+ * What never becomes bootable is forgotten at the next writing.
+ */
+export function noteImages(session: Session, images: Readonly<Record<string, ImageRecord>>): void {
+  const { record } = session.look();
+  write(session, record, { ...record.record, images: { ...record.record.images, ...images } });
+}
+
+/** Adds an operation, and forgets images that are gone. */
+export function noteOperation(session: Session, operation: OperationRecord): void {
+  const { slots, record } = session.look();
+  const present = new Set([...slots.images.values()].flatMap(({ uuid }) => uuid ?? []));
+  write(session, record, withOperation(record.record, operation, present));
+}
+
+function write(session: Session, { condition }: LoadedRecord, record: InstallRecord): void {
   const { system: { kernel }, partition, events } = session;
-  const { slots, record: loaded } = session.look();
-  if (loaded.condition === "newer") {
+  if (condition === "newer") {
     events({ kind: "warning", text: "The install record was written by a newer cos and is left as it is." });
     return;
   }
-  if (loaded.condition === "damaged") {
+  if (condition === "damaged") {
     events({
       kind: "warning",
       text: "The install record was damaged; it is kept as cOS/state.json.damaged and begun anew.",
     });
   }
-  const present = new Set([...slots.images.values()].flatMap(({ uuid }) => uuid ?? []));
-  const record = withOperation(
-    { ...loaded.record, images: { ...loaded.record.images, ...images } },
-    operation,
-    present,
-  );
-  const next: LoadedRecord = { ...loaded, record };
-  attempt(session, "the install record", () => storeRecord(kernel, partition.fd, next));
+  attempt(session, "the install record", () => storeRecord(kernel, partition.fd, { record, condition }));
   attempt(session, "the copy of the install record on the recovery partition", () => {
     using recovery = openSibling(kernel, partition, RECOVERY_LABEL, true);
     // A recovery partition that is mounted read-only is in use just now; the next operation brings the copy up to date.
     if (recovery === undefined || recovery.readOnly) return;
-    if (!hasImageDirectory(kernel, recovery.fd)) kernel.mkdirat(recovery.fd, "cOS", 0o755);
-    storeRecord(kernel, recovery.fd, { ...next, condition: "present" });
+    if (!hasImageDirectory(kernel, recovery.fd)) kernel.mkdirat(recovery.fd, IMAGE_DIRECTORY, 0o755);
+    storeRecord(kernel, recovery.fd, { record, condition: "present" });
   });
 }
 

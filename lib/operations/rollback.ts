@@ -7,7 +7,7 @@ import { imagePath } from "../state/slots.ts";
 import { planSwitch } from "../state/switch.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
-import { keepRecord } from "./record-keeping.ts";
+import { noteOperation } from "./record-keeping.ts";
 import { refuseNamelessRunning, Session, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
@@ -36,7 +36,7 @@ export async function rollback(
   const warnings = await switchSlots(session, view, plan);
   const version = (summaries: SlotSummary[]) => summaries.find(({ slot }) => slot === "active")?.version;
   const after = describeSlots(session.look());
-  keepRecord(session, {
+  noteOperation(session, {
     kind: "rollback",
     at: new Date(system.now()).toISOString(),
     outcome: "done",

@@ -56,18 +56,12 @@ function runningId(system: System, slots: Slots): ImageId | undefined {
 }
 
 /** The record knows; without it, the running image did, and from outside active did unless its tries are used up. */
-function ranWell(
-  image: SlotImage,
-  slots: Slots,
-  { record }: LoadedRecord,
-  running: ImageId | undefined,
-  tries: string,
-) {
-  const known = image.uuid === undefined ? undefined : record.images[image.uuid];
+function ranWell(image: SlotImage, slots: Slots, record: LoadedRecord, running: ImageId | undefined, tries: string) {
+  const known = image.uuid === undefined ? undefined : record.record.images[image.uuid];
   if (known?.boot === "good") return true;
   if (known?.boot === "bad") return false;
   if (image.id === running) return true;
-  return known === undefined && running === undefined && image.id === slots.names.active && tries !== "0";
+  return record.condition === "absent" && running === undefined && image.id === slots.names.active && tries !== "0";
 }
 
 /** Entries of the last generation but one say `root=LABEL=COS_ACTIVE`; later ones name the state partition, or are not ours. */

@@ -5,7 +5,7 @@ import type { OperationRecord } from "../formats/record.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import { imagePath } from "../state/slots.ts";
 import { planRepair } from "../state/switch.ts";
-import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
+import { O_NOFOLLOW, O_RDONLY, SystemCallError } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 import { look, requireImages, requireRoot, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
@@ -56,6 +56,9 @@ function unknownVersions({ kernel, pid }: System, { slots, record, partition }: 
     const fd = kernel.openat(partition.fd, imagePath(slot), O_RDONLY | O_NOFOLLOW);
     try {
       found.set(image.id, withImageTree(kernel, pid, fd, readOsRelease));
+    } catch (thrown) {
+      // An image that does not mount has no version to show; that it does not is no reason to show nothing at all.
+      if (!(thrown instanceof SystemCallError)) throw thrown;
     } finally {
       kernel.close(fd);
     }

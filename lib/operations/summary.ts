@@ -10,6 +10,8 @@ export interface SlotSummary {
   present: boolean;
   /** The machine runs from this image. */
   running: boolean;
+  /** Passive is the same file as active: there is nothing to roll back to. */
+  sameAsActive?: boolean;
   version?: string;
   name?: string;
   source?: string;
@@ -37,12 +39,13 @@ export function describeSlots(
     if (id === undefined || image === undefined) return { slot, present: false, running: false };
     const known = image.uuid === undefined ? undefined : record.record.images[image.uuid];
     const os = versions.get(id);
-    const one = slots.names.active === slots.names.passive;
+    const sameAsActive = slot === "passive" && id === slots.names.active;
     return {
       slot,
       present: true,
       // While both names are one image, the booted slot counts as active.
-      running: state.running === id && !(one && slot === "passive"),
+      running: state.running === id && !sameAsActive,
+      sameAsActive,
       version: known?.version ?? os?.version,
       name: known?.name ?? os?.name,
       source: known?.source,
@@ -51,7 +54,7 @@ export function describeSlots(
       installedAt: known?.installedAt,
       boot: known?.boot ?? "unknown",
       label: image.label,
-      labelFits: image.label === SLOT_LABELS[slot],
+      labelFits: sameAsActive || image.label === SLOT_LABELS[slot],
       uuid: image.uuid,
       size: image.size,
       allocated: image.allocated,

@@ -7,7 +7,7 @@ import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../st
 import type { System } from "../system/system.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import { announcedBytes, checkSpace, installImage, removeTransition, type Source } from "./install-image.ts";
-import { keepRecord, newImageRecord, type Waiver } from "./record-keeping.ts";
+import { newImageRecord, noteImages, noteOperation, type Waiver } from "./record-keeping.ts";
 import {
   look,
   refuseNamelessRunning,
@@ -141,7 +141,7 @@ async function applyUpgrade(
       if (switchPlan === undefined) throw new Error("a passive image that is another has a plan");
       session.events({ kind: "phase", phase: "switch", text: "Switching: the image is here already" });
       const warnings = await switchSlots(session, start, switchPlan);
-      keepRecord(session, entry("upgrade", system.now(), plan, "done, without fetching"));
+      noteOperation(session, entry("upgrade", system.now(), plan, "done, without fetching"));
       return warnings;
     }
     case "install": {
@@ -151,14 +151,11 @@ async function applyUpgrade(
         const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm: false });
         if (switchPlan === undefined) throw new Error("a state with a slot to keep has a plan");
         signal.throwIfAborted();
+        const record = newImageRecord(source, installed, plan.waiver, system.now());
+        noteImages(session, { ...provenByRunning(start), [installed.uuid]: record });
         session.events({ kind: "phase", phase: "switch", text: "Switching" });
         const warnings = await switchSlots(session, ready, switchPlan);
-        session.events({ kind: "phase", phase: "record", text: "Writing the record" });
-        const record = newImageRecord(source, installed, plan.waiver, system.now());
-        keepRecord(session, entry("upgrade", system.now(), plan, "done", warnings), {
-          ...provenByRunning(start),
-          [installed.uuid]: record,
-        });
+        noteOperation(session, entry("upgrade", system.now(), plan, "done", warnings));
         return warnings;
       } catch (thrown) {
         removeTransition(session);

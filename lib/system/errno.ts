@@ -37,6 +37,7 @@ const NAMES: Record<number, string> = {
   116: "ESTALE",
   117: "EUCLEAN",
   122: "EDQUOT",
+  123: "ENOMEDIUM",
 };
 
 export function errnoName(number: number): string {

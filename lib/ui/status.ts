@@ -31,6 +31,7 @@ export function renderStatus(status: Status): string {
 function slotLines(slot: SlotSummary): string[] {
   const title = slot.slot.padEnd(8);
   if (!slot.present) return [`  ${title} none`];
+  if (slot.sameAsActive) return [`  ${title} the same image as active`];
   const mark = slot.running ? "*" : " ";
   const lines = [`${mark} ${title} ${systemName(slot)}${slot.running ? ", running" : ""}`];
   const detail = (name: string, text: string | undefined) => {
@@ -45,7 +46,7 @@ function slotLines(slot: SlotSummary): string[] {
 }
 
 export function systemName({ name, version }: SlotSummary): string {
-  if (name === undefined) return version ?? "unknown system";
+  if (name === undefined) return version ?? "a system of unknown version";
   return version === undefined || name.includes(version) ? name : `${name} (${version})`;
 }
 
