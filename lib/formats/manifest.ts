@@ -3,6 +3,7 @@
  * Everything is parsed from bytes whose digest was checked before.
  */
 import * as z from "zod/mini";
+import { displayText } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { type Digest, isDigest } from "../base/digest.ts";
 
@@ -98,7 +99,10 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
   if (
     typeof body.mediaType === "string" && told !== undefined && told !== "application/json" && told !== body.mediaType
   ) {
-    throw unsupported(subject, `its manifest says it is ${body.mediaType} and was served as ${told}`);
+    throw unsupported(
+      subject,
+      `its manifest says it is ${displayText(body.mediaType)} and was served as ${displayText(told)}`,
+    );
   }
   const type = typeof body.mediaType === "string" ? body.mediaType : told;
   if ("manifests" in body) {
@@ -106,7 +110,7 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
       type !== undefined && type !== MEDIA_TYPES.ociIndex && type !== MEDIA_TYPES.dockerList &&
       type !== "application/json"
     ) {
-      throw unsupported(subject, `its index is of the unknown type ${type}`);
+      throw unsupported(subject, `its index is of the unknown type ${displayText(type)}`);
     }
     return { kind: "index", index: check(indexSchema, body, subject, "index") };
   }
@@ -114,12 +118,13 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
     type !== undefined && type !== MEDIA_TYPES.ociManifest && type !== MEDIA_TYPES.dockerManifest &&
     type !== "application/json"
   ) {
-    throw unsupported(subject, `its manifest is of the unknown type ${type}`);
+    throw unsupported(subject, `its manifest is of the unknown type ${displayText(type)}`);
   }
   const manifest = check(manifestSchema, body, subject, "manifest");
   const configType = manifest.config.mediaType ?? "";
   if (manifest.artifactType !== undefined || !IMAGE_CONFIGS.has(configType)) {
-    throw unsupported(subject, `it is an artifact (${manifest.artifactType ?? configType}), not a system image`);
+    const kind = displayText(manifest.artifactType ?? configType) || "of no type";
+    throw unsupported(subject, `it is an artifact (${kind}), not a system image`);
   }
   if (manifest.layers.length === 0) throw unsupported(subject, "it has no layers");
   if (manifest.layers.length > MAX_LAYERS) {
@@ -150,7 +155,9 @@ function check<T>(schema: z.ZodMiniType<T>, value: unknown, subject: string, wha
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
-  const place = issue === undefined || issue.path.length === 0 ? "" : ` at ${issue.path.map(String).join(".")}`;
+  const place = issue === undefined || issue.path.length === 0
+    ? ""
+    : ` at ${displayText(issue.path.map(String).join("."))}`;
   throw unsupported(subject, `its ${what} is malformed${place}`);
 }
 

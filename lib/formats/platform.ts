@@ -1,4 +1,5 @@
 /** Choosing one image of an index: OCI image-spec, image-index.md, "platform", and containerd's rules of variants. */
+import { displayText } from "../base/byte-string.ts";
 import type { Descriptor, Platform } from "./manifest.ts";
 
 /** This machine's platform in Go's words, which images use. */
@@ -34,6 +35,8 @@ export function fit(offered: Partial<Platform>, wanted: Platform): number {
   }
 }
 
+/** For messages: the words come out of an index or a configuration that strangers wrote. */
 export function formatPlatform({ os, architecture, variant }: Partial<Platform>): string {
-  return `${os ?? "?"}/${architecture ?? "?"}${variant === undefined ? "" : `/${variant}`}`;
+  return [os ?? "?", architecture ?? "?", ...(variant === undefined ? [] : [variant])]
+    .map((word) => displayText(word, 32)).join("/");
 }
