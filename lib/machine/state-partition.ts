@@ -151,7 +151,7 @@ function findByLabel(kernel: Kernel, write: boolean): StatePartition {
     );
   }
   if (second !== undefined) {
-    const names = found.map(({ name }) => `/dev/${name}`).join(", ");
+    const names = found.map(({ name }) => `/dev/${name}`).sort().join(", ");
     throw new CosError(
       "AMBIGUOUS_STATE",
       `Cannot tell which is the state partition: ${names} all have the label ${STATE_LABEL}.`,

@@ -18,10 +18,11 @@ const PACKAGES: Record<string, string> = { mke2fs: "e2fsprogs", tune2fs: "e2fspr
 
 export class RealPrograms implements Programs {
   async run(name: string, args: readonly string[]): Promise<ProgramResult> {
+    const path = find(name);
     let child;
     try {
       // Standard input is a closed pipe, not `null`: that one needs a /dev/null, which an initramfs may lack.
-      child = new Deno.Command(find(name), {
+      child = new Deno.Command(path, {
         args: [...args],
         clearEnv: true,
         env: { PATH, LC_ALL: "C" },
