@@ -71,6 +71,8 @@ export class TarReader {
   #meta = new Uint8Array(0);
   #metaFilled = 0;
   #metaType = "";
+  /** Of the next entry: whether it has an extended header, and its records. */
+  #hasPax = false;
   #pax = new Map<ByteString, Uint8Array>();
   #globalPax = new Map<ByteString, Uint8Array>();
   #paxPieces: number[] = [];
@@ -83,7 +85,7 @@ export class TarReader {
   #offset = 0;
   #mapText = "";
   #mapNumbers: number[] = [];
-  /** Whether anything stood where the archive's end should: the caller may warn. */
+  /** The two blocks of zeros at the archive's end were not both there: the caller may warn. */
   endedWithoutMark = false;
 
   constructor(sink: TarSink) {
@@ -152,25 +154,23 @@ export class TarReader {
   /** Must be called after the last chunk. Throws `BROKEN_LAYER` where the archive stops inside an entry. */
   finish(): void {
     if (this.#state === State.End) return;
-    if (this.#state === State.Header && this.#filled === 0 && this.#pending() === "") {
-      this.endedWithoutMark = this.#zeroBlocks === 0;
-      return;
-    }
-    if (this.#state === State.Padding) {
-      // Some writers leave the padding of the last entry away; the entry itself is whole.
+    // Some writers leave the padding of the last entry away; the entry itself is whole.
+    const between = this.#state === State.Padding || (this.#state === State.Header && this.#filled === 0);
+    if (between && !this.#announced) {
       this.endedWithoutMark = true;
       return;
     }
     throw broken(`the archive ends in the middle of ${this.#entry ? quote(this.#entry.name) : "a header"}`);
   }
 
-  /** What an extension header announced for an entry that has not come yet. */
-  #pending(): string {
-    return this.#pax.size > 0 || this.#longName !== undefined || this.#longLink !== undefined ? "extension header" : "";
+  /** An extension header stood before an entry that has not come yet. */
+  get #announced(): boolean {
+    return this.#hasPax || this.#longName !== undefined || this.#longLink !== undefined;
   }
 
   #header(block: Uint8Array): void {
     if (isZero(block)) {
+      if (this.#announced) throw broken("the archive ends in the middle of a header");
       if (++this.#zeroBlocks === 2) this.#state = State.End;
       return;
     }
@@ -192,7 +192,10 @@ export class TarReader {
     if (size < 0 || size > MAX_META) {
       throw broken(`an extension header is ${size} bytes long; at most ${MAX_META} are read`);
     }
-    if (type === "x" && this.#pax.size > 0) throw broken("two extended headers stand before one entry");
+    if (type === "x") {
+      if (this.#hasPax) throw broken("two extended headers stand before one entry");
+      this.#hasPax = true;
+    }
     this.#metaType = type;
     this.#meta = new Uint8Array(size);
     this.#metaFilled = 0;
@@ -207,8 +210,17 @@ export class TarReader {
     this.#meta = new Uint8Array(0);
     if (this.#metaType === "L") this.#longName = untilNul(body, 0, body.length);
     else if (this.#metaType === "K") this.#longLink = untilNul(body, 0, body.length);
-    else this.#paxRecords(body, this.#metaType === "g" ? this.#globalPax : this.#pax);
+    else if (this.#metaType === "x") this.#paxRecords(body, this.#pax);
+    else this.#globalRecords(body);
     this.#state = this.#padding > 0 ? State.Padding : State.Header;
+  }
+
+  #globalRecords(body: Uint8Array): void {
+    this.#paxRecords(body, this.#globalPax);
+    // They stay until the archive's end, so what is bounded for one header must be bounded for all.
+    let size = 0;
+    for (const [key, value] of this.#globalPax) size += key.length + value.length;
+    if (size > MAX_META) throw broken(`global headers hold more than ${MAX_META} bytes`);
   }
 
   /** Records are `LENGTH KEY=VALUE\n`; LENGTH counts itself, and the value may hold any byte. An empty value deletes. */
@@ -229,6 +241,9 @@ export class TarReader {
       const key = byteString(body, space + 1, equals), value = body.slice(equals + 1, end - 1);
       if (into === this.#pax && (key === "GNU.sparse.offset" || key === "GNU.sparse.numbytes")) {
         // Sparse 0.0 repeats these two keys; a map keeps only the last.
+        if (key.endsWith("offset") !== (this.#paxPieces.length % 2 === 0)) {
+          throw broken("a sparse file's offsets and lengths do not alternate");
+        }
         this.#paxPieces.push(decimal(value, key));
         if (this.#paxPieces.length > 2 * MAX_SPARSE_PIECES) throw broken("a sparse file has too many pieces");
       } else into.set(key, value);
@@ -258,9 +273,13 @@ export class TarReader {
     const posix = magic === "ustar\x0000";
     let headerName = untilNul(block, 0, 100);
     if (posix && block[345] !== 0) headerName = `${untilNul(block, 345, 500)}/${headerName}`;
-    // pax over GNU's long name over the ustar prefix: the order in which GNU tar, libarchive and Go decide.
-    const name = text("GNU.sparse.name") ?? text("path") ?? this.#longName ?? headerName;
-    const linkName = text("linkpath") ?? this.#longLink ?? untilNul(block, 157, 257);
+    // pax over the ustar prefix; where GNU's long name stands beside pax, Go takes the one and GNU tar the other.
+    const paxName = text("path"), paxLink = text("linkpath");
+    if (differ(paxName, this.#longName) || differ(paxLink, this.#longLink)) {
+      throw broken("an entry has two different names, and readers differ in which they take");
+    }
+    const name = paxName ?? this.#longName ?? headerName;
+    const linkName = paxLink ?? this.#longLink ?? untilNul(block, 157, 257);
 
     let type: TarEntryType;
     switch (flag) {
@@ -318,6 +337,10 @@ export class TarReader {
     if (type === "character" || type === "block") {
       entry.major = number(block, 329, 8, "device number");
       entry.minor = number(block, 337, 8, "device number");
+      // Linux: 12 bits and 20.
+      if (entry.major < 0 || entry.major > 0xfff || entry.minor < 0 || entry.minor > 0xfffff) {
+        throw broken(`${quote(name)} has the impossible device number ${entry.major}:${entry.minor}`);
+      }
     }
     for (const id of [entry.uid, entry.gid]) {
       // 2^32-1 means "no change" to chown(2): the file would keep the owner that it was made with.
@@ -329,38 +352,53 @@ export class TarReader {
     this.#padding = padding(stored);
     this.#pieces = undefined;
     this.#offset = 0;
-    const pieces = this.#paxPieces;
-    if (type === "file") {
-      const major = paxNumber("GNU.sparse.major"), minor = paxNumber("GNU.sparse.minor");
-      const realSize = paxNumber("GNU.sparse.realsize") ?? paxNumber("GNU.sparse.size");
-      const map = text("GNU.sparse.map");
-      if (flag === "S") {
-        this.#forgetExtensions();
-        entry.size = number(block, 483, 12, "size of a sparse file");
-        this.#pieces = [];
-        this.#oldSparse(block, 386, 4, 482);
-        return;
-      }
-      if (major === 1 && minor === 0) {
-        if (realSize === undefined) throw broken(`${quote(name)} is sparse and has no size`);
-        this.#forgetExtensions();
-        entry.size = realSize;
-        this.#mapText = "";
-        this.#mapNumbers = [];
-        this.#state = State.SparseMap;
-        return;
-      }
-      if (realSize !== undefined && (map !== undefined || pieces.length > 0)) {
-        entry.size = realSize;
-        const numbers = map === undefined ? pieces : map.split(",").map((t) => decimalText(t, "GNU.sparse.map"));
-        this.#setPieces(numbers);
-      }
+    if (type !== "file" || !this.#startSparse(block, entry, flag, posix, text, paxNumber)) {
+      this.#forgetExtensions();
+      this.#begin();
     }
+  }
+
+  /** True where a map follows, or has been read and the entry has begun. */
+  #startSparse(
+    block: Uint8Array,
+    entry: TarEntry,
+    flag: string,
+    posix: boolean,
+    text: (key: ByteString) => ByteString | undefined,
+    paxNumber: (key: ByteString) => number | undefined,
+  ): boolean {
+    if (flag === "S") {
+      // The map stands where POSIX has the name's prefix.
+      if (posix) throw broken(`${quote(entry.name)} is sparse in a way that its header's format does not have`);
+      this.#forgetExtensions();
+      entry.size = number(block, 483, 12, "size of a sparse file");
+      if (entry.size < 0) throw broken(`${quote(entry.name)} has the impossible size ${entry.size}`);
+      this.#pieces = [];
+      this.#oldSparse(block, 386, 4, 482);
+      return true;
+    }
+    const pieces = this.#paxPieces, map = text("GNU.sparse.map");
+    const version1 = paxNumber("GNU.sparse.major") === 1 && paxNumber("GNU.sparse.minor") === 0;
+    if (!version1 && map === undefined && pieces.length === 0) return false;
+    // Only here, as in Go: elsewhere the record would be a second name, which some readers take and some do not.
+    entry.name = text("GNU.sparse.name") ?? entry.name;
+    const realSize = paxNumber("GNU.sparse.realsize") ?? paxNumber("GNU.sparse.size");
+    if (realSize === undefined) throw broken(`${quote(entry.name)} is sparse and has no size`);
     this.#forgetExtensions();
-    this.#begin();
+    entry.size = realSize;
+    if (version1) {
+      this.#mapText = "";
+      this.#mapNumbers = [];
+      this.#state = State.SparseMap;
+    } else {
+      this.#setPieces(map === undefined ? pieces : map.split(",").map((t) => decimalText(t, "GNU.sparse.map")));
+      this.#begin();
+    }
+    return true;
   }
 
   #forgetExtensions(): void {
+    this.#hasPax = false;
     this.#pax.clear();
     this.#paxPieces = [];
     this.#longName = this.#longLink = undefined;
@@ -371,10 +409,15 @@ export class TarReader {
     for (const source of [this.#globalPax, this.#pax]) {
       for (const [key, value] of source) {
         // libarchive writes both forms; SCHILY's is raw and comes from more writers, so it has the last word.
-        if (key.startsWith("LIBARCHIVE.xattr.")) {
-          const name = urlDecode(key.slice(17));
-          if (!source.has(`SCHILY.xattr.${name}`)) found.set(name, base64(value, name));
-        } else if (key.startsWith("SCHILY.xattr.")) found.set(key.slice(13), value);
+        let name: ByteString;
+        if (key.startsWith("SCHILY.xattr.")) name = key.slice(13);
+        else if (key.startsWith("LIBARCHIVE.xattr.")) {
+          name = urlDecode(key.slice(17));
+          if (source.has(`SCHILY.xattr.${name}`)) continue;
+        } else continue;
+        // Empty takes it back, as with any record: an attribute of no bytes cannot be written this way.
+        if (value.length === 0) found.delete(name);
+        else found.set(name, key.startsWith("S") ? value : base64(value, name));
       }
     }
     return found;
@@ -508,7 +551,10 @@ function checkSum(block: Uint8Array): void {
   }
 }
 
-/** Octal text, or where the first bit is set a binary number, big-endian (GNU). */
+/**
+ * Octal text among NULs and spaces, or where the first bit is set a binary number, big-endian (GNU). NULs in front are skipped,
+ * as GNU tar and Go do: whoever takes such a field for 0 reads a file's content as headers.
+ */
 function number(block: Uint8Array, at: number, length: number, what: string): number {
   const first = block[at] ?? 0;
   if (first & 0x80) {
@@ -521,12 +567,16 @@ function number(block: Uint8Array, at: number, length: number, what: string): nu
     }
     return Number(value);
   }
-  let value = 0, digits = 0;
+  let value = 0, digits = 0, ended = false;
   for (let i = 0; i < length; i++) {
     const byte = block[at + i] ?? 0;
-    if (byte === 0x20 && digits === 0) continue;
-    if (byte === 0 || byte === 0x20) break;
-    if (byte < 0x30 || byte > 0x37) throw broken(`a header's ${what} is no octal number`);
+    if ((byte === 0x20 || byte === 0) && digits === 0) continue;
+    if (byte === 0) break;
+    if (byte === 0x20) {
+      ended = true;
+      continue;
+    }
+    if (byte < 0x30 || byte > 0x37 || ended) throw broken(`a header's ${what} is no octal number`);
     value = value * 8 + byte - 0x30;
     digits++;
   }
@@ -538,7 +588,7 @@ function decimal(value: Uint8Array, what: string): number {
 }
 
 function decimalText(text: string, what: string): number {
-  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : NaN;
+  const value = /^[0-9]{1,64}$/.test(text) ? Number(text) : NaN;
   if (!Number.isSafeInteger(value)) throw broken(`${what} is ${quote(text.slice(0, 40))}, which is no number`);
   return value;
 }
@@ -553,6 +603,11 @@ function paxTime(value: Uint8Array | undefined): { seconds: number; nanoseconds:
   return fraction === 0
     ? { seconds: -whole, nanoseconds: 0 }
     : { seconds: -whole - 1, nanoseconds: 1_000_000_000 - fraction };
+}
+
+/** Both are told, and not alike. */
+function differ(one: ByteString | undefined, other: ByteString | undefined): boolean {
+  return one !== undefined && other !== undefined && one !== other;
 }
 
 function urlDecode(text: ByteString): ByteString {
