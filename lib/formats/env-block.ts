@@ -14,22 +14,23 @@ export function parseEnvBlock(bytes: Uint8Array): Map<ByteString, ByteString> | 
   const variables = new Map<ByteString, ByteString>();
   let at = SIGNATURE.length;
   while (at < text.length) {
-    if (text.charAt(at) === "#") {
-      const newline = text.indexOf("\n", at);
-      if (newline < 0) break;
-      at = newline + 1;
-      continue;
+    let name: ByteString | undefined;
+    if (text.charAt(at) !== "#") {
+      // A name ends at its "=" and nowhere else, not at a newline either.
+      const equals = text.indexOf("=", at);
+      if (equals < 0) break;
+      name = text.slice(at, equals);
+      at = equals + 1;
     }
-    let line = "", end = at;
-    for (; end < text.length && text.charAt(end) !== "\n"; end++) {
-      if (text.charAt(end) === "\\" && end + 1 < text.length) end++;
-      line += text.charAt(end);
+    let value = "";
+    for (; at < text.length && text.charAt(at) !== "\n"; at++) {
+      if (text.charAt(at) === "\\") at++;
+      value += text.charAt(at);
     }
-    const equals = line.indexOf("=");
-    // GRUB stops without a word at a line that is no assignment, or has no end.
-    if (equals <= 0 || end >= text.length) break;
-    variables.set(line.slice(0, equals), line.slice(equals + 1));
-    at = end + 1;
+    // GRUB stops without a word at a line that has no end.
+    if (at >= text.length) break;
+    if (name !== undefined) variables.set(name, value);
+    at++;
   }
   return variables;
 }

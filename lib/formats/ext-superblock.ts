@@ -29,7 +29,10 @@ export function parseExtSuperblock(bytes: Uint8Array): ExtSuperblock | undefined
   if (bytes.length < SUPERBLOCK_SIZE) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (view.getUint16(56, true) !== 0xef53) return undefined;
-  const blockSize = 1024 << view.getUint32(24, true);
+  const exponent = view.getUint32(24, true);
+  // 64 KiB is the largest (EXT4_MAX_BLOCK_LOG_SIZE): the magic number alone is two bytes that may stand anywhere.
+  if (exponent > 6) return undefined;
+  const blockSize = 1024 << exponent;
   const label = bytes.subarray(120, 120 + LABEL_LENGTH), nul = label.indexOf(0);
   const hex = Array.from(bytes.subarray(104, 120), (b) => b.toString(16).padStart(2, "0")).join("");
   return {

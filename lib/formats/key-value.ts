@@ -3,7 +3,7 @@
 /** Later lines win. Lines that are no assignment are ignored, as os-release(5) asks of readers. */
 export function parseKeyValues(text: string): Map<string, string> {
   const values = new Map<string, string>();
-  for (const line of text.split("\n")) {
+  for (const line of text.split(/\r?\n/)) {
     const match = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$/.exec(line);
     if (match?.[1] !== undefined && match[2] !== undefined) values.set(match[1], unquote(match[2].trim()));
   }
