@@ -1,0 +1,121 @@
+/** A machine that runs from one of its slots: what is running is never touched, and always kept. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { boot, type Booted, MOUNT_POINTS } from "../lab/booted.ts";
+import { type LabMachine, labMachine } from "../lab/machine.ts";
+import { writeSmallOs } from "../lab/small-os.ts";
+import * as t from "../lab/tar-writer.ts";
+
+async function machineWith(...tags: string[]): Promise<LabMachine> {
+  const machine = await labMachine({ stateMiB: 500 });
+  const more = MOUNT_POINTS.map((name) => t.directory(name));
+  const layout = join(machine.directory, "os");
+  writeSmallOs(layout, { v1: { more }, v2: { more }, v3: { more } });
+  for (const [i, tag] of tags.entries()) {
+    await machine.must(i === 0 ? "deploy" : "upgrade", `oci:${layout}:${tag}`, "--no-verify");
+  }
+  return machine;
+}
+
+async function must(booted: Booted, ...words: string[]): Promise<string> {
+  const { status, out, err } = await booted.cos(...words);
+  assert.equal(status, 0, `cos ${words.join(" ")}\n${err}`);
+  return out;
+}
+
+const versions = async (machine: LabMachine) => {
+  const { active, passive } = await machine.slots();
+  return { active: active?.version, passive: passive?.version, labels: [active?.label, passive?.label] };
+};
+
+const LABELS = ["COS_ACTIVE", "COS_PASSIVE"];
+
+Deno.test("the running active system becomes the fallback, and stays it however often is upgraded before a reboot", async () => {
+  await using machine = await machineWith("v1");
+  {
+    await using booted = await boot(machine, "active");
+    assert.match(await must(booted, "status"), /^\* active {3}Small v1, running$/m);
+    await must(booted, "upgrade", "oci:/tmp/os:v2", "--no-verify");
+    assert.equal(booted.stateIsReadOnly(), true);
+    const status = await must(booted, "status");
+    assert.match(status, /^ {2}active {3}Small v2$/m);
+    assert.match(status, /^\* passive {2}Small v1, running$/m);
+    // It runs, so it ran well; the new one has not yet.
+    assert.match(status, /\* passive[^*]*state {4}ran well/);
+    await must(booted, "upgrade", "oci:/tmp/os:v3", "--no-verify");
+    assert.equal(booted.stateIsReadOnly(), true);
+  }
+  assert.deepEqual(await versions(machine), { active: "v3", passive: "v1", labels: LABELS });
+});
+
+Deno.test("an upgrade from the passive system replaces the active one and keeps what runs", async () => {
+  await using machine = await machineWith("v1", "v2");
+  {
+    await using booted = await boot(machine, "passive");
+    assert.match(await must(booted, "status"), /^\* passive {2}Small v1, running$/m);
+    await must(booted, "upgrade", "oci:/tmp/os:v3", "--no-verify");
+  }
+  assert.deepEqual(await versions(machine), { active: "v3", passive: "v1", labels: LABELS });
+});
+
+Deno.test("a rollback while the passive system runs makes it the active one for good", async () => {
+  await using machine = await machineWith("v1", "v2");
+  {
+    await using booted = await boot(machine, "passive");
+    await must(booted, "rollback");
+    const status = await must(booted, "status");
+    assert.match(status, /^\* active {3}Small v1, running$/m);
+    assert.match(status, /^ {2}passive {2}the same image as active$/m);
+  }
+  const { active, passive } = await machine.slots();
+  assert.deepEqual([active?.version, active?.label, passive?.ino], ["v1", "COS_ACTIVE", active?.ino]);
+});
+
+Deno.test("a rollback from the running active system keeps it as the fallback", async () => {
+  await using machine = await machineWith("v1", "v2");
+  {
+    await using booted = await boot(machine, "active");
+    await must(booted, "rollback");
+    assert.match(await must(booted, "status"), /^\* passive {2}Small v2, running$/m);
+  }
+  assert.deepEqual(await versions(machine), { active: "v1", passive: "v2", labels: LABELS });
+});
+
+Deno.test("an upgrade to what is passive and ran well only switches", async () => {
+  await using machine = await machineWith("v1");
+  {
+    await using booted = await boot(machine, "active");
+    await must(booted, "upgrade", "oci:/tmp/os:v2", "--no-verify");
+  }
+  const before = await machine.slots();
+  await using booted = await boot(machine, "active");
+  const { err } = await booted.cos("upgrade", "oci:/tmp/os:v1", "--no-verify");
+  assert.match(err, /plan {5}it is the passive system already: switch, without fetching anything/);
+  const after = await machine.slots();
+  assert.deepEqual([after.active?.ino, after.passive?.ino], [before.passive?.ino, before.active?.ino]);
+});
+
+Deno.test("a machine whose running image lost its names is asked to reboot first", async () => {
+  await using machine = await machineWith("v1", "v2");
+  await using booted = await boot(machine, "active");
+  // What an older tool does that is run twice without a reboot.
+  const remount = (mode: string) =>
+    new Deno.Command("mount", { args: ["-o", `remount,${mode}`, booted.state] }).output();
+  await remount("rw");
+  Deno.removeSync(join(booted.state, "cOS/active.img"));
+  Deno.linkSync(join(booted.state, "cOS/passive.img"), join(booted.state, "cOS/active.img"));
+  for (const words of [["upgrade", "oci:/tmp/os:v3", "--no-verify"], ["rollback"]]) {
+    const { status, err } = await booted.cos(...words);
+    assert.equal(status, 9);
+    // The first run may mend the labels that such a tool leaves, and says so before.
+    assert.equal(
+      err.slice(err.indexOf("Error: ")),
+      "Error: Cannot change /run/initramfs/cos-state: the running system is neither active.img nor passive.img any more.\n" +
+        "  It was replaced since it was booted, most likely by an older tool: reboot, then run it again.\n",
+    );
+  }
+  assert.match(
+    await must(booted, "status"),
+    /^The running system is neither slot any more: it was replaced since it was booted\. Reboot before the next change\.$/m,
+  );
+});

@@ -1,0 +1,54 @@
+/**
+ * A lab machine that runs from one of its own images: the image is mounted by a loop device, as the initramfs does it, and is
+ * the root of what runs there; the state partition is mounted read-only where the initramfs mounts it. Programs and libraries
+ * come from the host.
+ */
+import { dirname, join } from "node:path";
+import { type LabMachine, type Ran, runProgram } from "./machine.ts";
+import { disposable } from "./cleanup.ts";
+import { attach, mount } from "./disk.ts";
+import { staticFile } from "./static-file.ts";
+
+export interface Booted extends AsyncDisposable {
+  /** Runs `cos WORDS…` inside; the machine's scratch directory is `/tmp` there. */
+  cos(...words: string[]): Promise<Ran>;
+  /** Whether the state partition is mounted read-only at the moment. */
+  stateIsReadOnly(): boolean;
+  /** Where the state partition is mounted, seen from outside. */
+  state: string;
+}
+
+/** What an image must have as mount points, besides what `smallSystem` makes. */
+export const MOUNT_POINTS = ["bin", "dist", "dev", "lib", "lib64", "proc", "run", "sbin", "sys", "tmp"];
+
+/** In a mount namespace of its own, so that nothing of it can stay. */
+const ENTER = `
+root=$1 scratch=$2 dist=$3 state=$4; shift 4
+for d in bin sbin lib lib64 usr; do mount --bind "/$d" "$root/$d"; done
+for d in proc dev sys; do mount --rbind "/$d" "$root/$d"; done
+mount --bind "$scratch" "$root/tmp"; mount --bind "$dist" "$root/dist"
+mount -t tmpfs none "$root/run"; mkdir -p "$root/run/initramfs/cos-state"
+mount --bind "$state" "$root/run/initramfs/cos-state"
+exec chroot "$root" /dist/cos "$@"
+`;
+
+export async function boot(machine: LabMachine, slot: "active" | "passive"): Promise<Booted> {
+  await using made = new AsyncDisposableStack();
+  const dist = dirname(await staticFile());
+  const state = made.use(await mount(machine.state, "ro"));
+  const loop = made.use(await attach(join(state.path, "cOS", `${slot}.img`), ["--read-only"]));
+  const root = made.use(await mount(loop.device, "ro"));
+  const kept = made.move();
+  const { close } = disposable(() => kept.disposeAsync());
+  const readOnly = () => {
+    const line = Deno.readTextFileSync("/proc/self/mountinfo").split("\n").find((l) => l.split(" ")[4] === state.path);
+    return line?.split(" - ")[1]?.split(" ")[2]?.split(",").includes("ro") ?? false;
+  };
+  return {
+    state: state.path,
+    stateIsReadOnly: readOnly,
+    cos: (...words) =>
+      runProgram("unshare", ["-m", "sh", "-ec", ENTER, "sh", root.path, machine.directory, dist, state.path, ...words]),
+    [Symbol.asyncDispose]: close,
+  };
+}
