@@ -17,6 +17,8 @@ export const MEDIA_TYPES = {
 /** Manifests and configurations longer than this are refused (the limit of containers/image). Bytes. */
 export const MAX_MANIFEST = 4 * 1024 * 1024;
 export const MAX_LAYERS = 512;
+/** Platforms, attestations and signatures of one image; the largest known have some dozens. */
+export const MAX_INDEX_ENTRIES = 1024;
 
 const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value));
 // Sizes are exact up to 2^53; what is larger cannot be a blob.
@@ -112,6 +114,7 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
     ) {
       throw unsupported(subject, `its index is of the unknown type ${displayText(type)}`);
     }
+    limit(body.manifests, MAX_INDEX_ENTRIES, subject, "images");
     return { kind: "index", index: check(indexSchema, body, subject, "index") };
   }
   if (
@@ -120,6 +123,7 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
   ) {
     throw unsupported(subject, `its manifest is of the unknown type ${displayText(type)}`);
   }
+  limit(body.layers, MAX_LAYERS, subject, "layers");
   const manifest = check(manifestSchema, body, subject, "manifest");
   const configType = manifest.config.mediaType ?? "";
   if (manifest.artifactType !== undefined || !IMAGE_CONFIGS.has(configType)) {
@@ -127,9 +131,6 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
     throw unsupported(subject, `it is an artifact (${kind}), not a system image`);
   }
   if (manifest.layers.length === 0) throw unsupported(subject, "it has no layers");
-  if (manifest.layers.length > MAX_LAYERS) {
-    throw unsupported(subject, `it has ${manifest.layers.length} layers; at most ${MAX_LAYERS} are read`);
-  }
   return { kind: "manifest", manifest };
 }
 
@@ -151,8 +152,21 @@ function parseJson(bytes: Uint8Array, subject: string, what: string): unknown {
   }
 }
 
+/** Before the schema looks at each item: for a list of a million faults it would need seconds. */
+function limit(list: unknown, most: number, subject: string, what: string): void {
+  if (!Array.isArray(list) || list.length <= most) return;
+  throw unsupported(subject, `it has ${list.length} ${what}; at most ${most} are read`);
+}
+
 function check<T>(schema: z.ZodMiniType<T>, value: unknown, subject: string, what: string): T {
-  const result = schema.safeParse(value);
+  let result;
+  try {
+    result = schema.safeParse(value);
+  } catch (cause) {
+    // Some hundred thousand faults in one object are more than the checker's own stack holds.
+    if (!(cause instanceof RangeError)) throw cause;
+    throw unsupported(subject, `its ${what} is malformed in too many places`, undefined, cause);
+  }
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const place = issue === undefined || issue.path.length === 0

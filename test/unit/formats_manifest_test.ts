@@ -148,6 +148,7 @@ Deno.test("more layers than any system has are refused, and so many as are allow
   const layers = (count: number) => ({ ...OCI, layers: Array(count).fill(OCI_LAYER) });
   assert.equal(parse(layers(MAX_LAYERS)).kind, "manifest");
   refused(layers(MAX_LAYERS + 1), "it has 513 layers; at most 512 are read");
+  refused({ ...INDEX, manifests: Array(1025).fill({}) }, "it has 1025 images; at most 1024 are read");
 });
 
 Deno.test("what a hostile manifest says of itself reaches no terminal as it is, and not at any length", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { entryOf, readEntries, readInPieces, readTar } from "../lab/tar-events.ts";
+import { octal, oldSparse } from "../lab/sparse.ts";
 import * as t from "../lab/tar-writer.ts";
 import { thrownBy } from "../lab/expect.ts";
 
@@ -13,35 +14,6 @@ const EXPECTED = entryOf({
 });
 const NEXT = entryOf({ name: "next", size: 1, pieces: [[0, "n"]] });
 const MAP = [[512, 600], [999_000, 5], [REAL, 0]] as const;
-
-function octal(n: number): string {
-  return `${n.toString(8).padStart(11, "0")}\0`;
-}
-
-/** GNU's old form: 4 pairs in the header, 21 in each block behind it. */
-export function oldSparse(
-  map: readonly (readonly [number, number])[],
-  real: number,
-  content: t.Bytes,
-  tailOf = (tail: Uint8Array) => tail,
-): t.TarItem[] {
-  const pairs = (list: typeof map, room: number) => list.slice(0, room).map(([o, l]) => octal(o) + octal(l)).join("");
-  const tail = new Uint8Array(167), put = (at: number, text: string) => tail.set(t.bytesOf(text), at - 345);
-  put(386, pairs(map, 4));
-  if (map.length > 4) put(482, "\x01");
-  put(483, octal(real));
-  const blocks: Uint8Array[] = [];
-  for (let at = 4; at < map.length; at += 21) {
-    const block = new Uint8Array(512);
-    block.set(t.bytesOf(pairs(map.slice(at), 21)));
-    if (map.length > at + 21) block[504] = 1;
-    blocks.push(block);
-  }
-  const header = { ...t.file("sparse", "", { format: "gnu" as const, raw: { tail: tailOf(tail) } }), typeflag: "S" };
-  const stored = t.bytesOf(content);
-  const [head] = [t.tar([{ ...header, claimedSize: stored.length }], { endBlocks: 0 })];
-  return [head ?? new Uint8Array(0), ...blocks, stored, new Uint8Array((512 - stored.length % 512) % 512)];
-}
 
 Deno.test("sparse files in pax form 0.0: repeated offset and numbytes", () => {
   const pax = MAP.flatMap(([o, l]): [string, string][] => [
