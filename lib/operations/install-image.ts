@@ -199,15 +199,20 @@ function openDirectory({ system: { kernel } }: Session, path: string): number {
   }
 }
 
+/** With times that are the same on every machine, and the parent's as the image has it. */
 function makeDirectory({ system: { kernel } }: Session, tree: TreeRoot, path: string, mode: number): void {
   if (tree.find(path) !== undefined) return;
-  const slash = path.lastIndexOf("/");
+  const slash = path.lastIndexOf("/"), name = path.slice(slash + 1);
   const parent = tree.find(path.slice(0, Math.max(slash, 0)));
   if (parent === undefined) return;
+  const { mtime } = kernel.statat(parent.fd, ".");
   try {
-    kernel.mkdirat(parent.fd, path.slice(slash + 1), mode);
+    kernel.mkdirat(parent.fd, name, mode);
   } catch (thrown) {
     // A file or a dangling link in that place is the image's own decision.
-    if (!hasErrno(thrown, "EEXIST")) throw thrown;
+    if (hasErrno(thrown, "EEXIST")) return;
+    throw thrown;
   }
+  kernel.utimensat(parent.fd, name, { seconds: 0, nanoseconds: 0 });
+  kernel.utimensat(parent.fd, ".", mtime);
 }

@@ -79,6 +79,8 @@ export class TreeWriter implements TarSink {
     this.#kernel = kernel;
     this.#options = options;
     this.#root = new TreeRoot(kernel, rootFd, options.openat2);
+    // The top exists before any layer says anything of it; where none does, it gets a time that is the same everywhere.
+    this.#directoryTimes.set(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
   }
 
   startLayer(index: number): void {
