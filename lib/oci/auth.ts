@@ -37,6 +37,10 @@ export function parseChallenges(header: string): Challenge[] {
     skip(" \t");
     if (header.charAt(at) !== "=") {
       challenges.push({ scheme: word.toLowerCase(), parameters: new Map() });
+      // Some schemes (Negotiate) carry one value without a name in place of parameters: RFC 9110, "token68".
+      const value = /[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)/y;
+      value.lastIndex = at;
+      at += value.exec(header)?.[0].length ?? 0;
       continue;
     }
     at++;
