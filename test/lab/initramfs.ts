@@ -10,7 +10,7 @@ import { type Bytes, bytesOf, concat } from "./tar-writer.ts";
 
 /** In the order in which they are loaded. */
 const MODULES = [
-  ...["virtio/virtio", "virtio/virtio_ring", "virtio/virtio_pci_modern_dev", "virtio/virtio_pci_legacy_dev"],
+  ...["virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_modern_dev", "virtio/virtio_pci_legacy_dev"],
   ...["virtio/virtio_pci", "block/virtio_blk", "block/loop"],
 ].map((name) => `kernel/drivers/${name}.ko`);
 
