@@ -1,0 +1,59 @@
+/**
+ * Makes the generated pages of the manual from the tables that the program itself uses.
+ *
+ *   deno run -A scripts/generate.ts [--check]     --check: fail where a page is stale, write nothing
+ */
+import { type Application, type CommandContext, generateHelpTextForAllCommands } from "@stricli/core";
+import { application } from "../cmd/application.ts";
+import { ERROR_CODES } from "../lib/base/errors.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const NOTE = "<!-- Made by scripts/generate.ts; do not edit. -->";
+
+function errorsPage(): string {
+  const rows = Object.entries(ERROR_CODES).map(([code, { exit, meaning }]) => `| ${exit} | \`${code}\` | ${meaning} |`);
+  return `# Errors and exit statuses
+
+${NOTE}
+
+An error is one sentence that says what happened to what, and a second that says what to do. With \`--json\` it is printed as
+\`{"schemaVersion": 1, "error": {"code", "exitStatus", "message", "hint", "details"}}\`; programs should look at \`code\`.
+\`--debug\` adds the causes. A code never changes its exit status; 0 is success, warnings included.
+
+| status | code | meaning |
+| --- | --- | --- |
+${rows.join("\n")}
+`;
+}
+
+function commandsPage(): string {
+  // Help is made from the table alone: the context that commands run in plays no part.
+  const table = application as unknown as Application<CommandContext>;
+  const pages = generateHelpTextForAllCommands(table).map(([name, help]) =>
+    `## ${name}\n\n\`\`\`\n${help.replace(/[ \t]+$/gm, "").trimEnd()}\n\`\`\`\n`
+  );
+  return `# Commands
+
+${NOTE}
+
+What \`cos COMMAND --help\` prints. \`cos --version\` names the version, the commit and Deno's version.
+
+${pages.join("\n")}`;
+}
+
+export function generatedPages(): Record<string, string> {
+  return { "docs/errors.md": errorsPage(), "docs/commands.md": commandsPage() };
+}
+
+if (import.meta.main) {
+  let stale = 0;
+  for (const [path, text] of Object.entries(generatedPages())) {
+    const url = new URL(path, ROOT);
+    if (!Deno.args.includes("--check")) Deno.writeTextFileSync(url, text);
+    else if (Deno.readTextFileSync(url) !== text) {
+      console.error(`${path} is stale: run deno run -A scripts/generate.ts`);
+      stale++;
+    }
+  }
+  Deno.exit(stale > 0 ? 1 : 0);
+}
