@@ -62,9 +62,25 @@ export class CosError extends Error {
   }
 }
 
+/** A call that the kernel refused. Callers that know what it means for the operator make a `CosError` of it. */
+export class SystemCallError extends Error {
+  override readonly name = "SystemCallError";
+  /** @param errno the name, like `ENOENT`. @param subject what the call was applied to, as people read it. */
+  constructor(readonly errno: string, readonly call: string, readonly subject: string) {
+    super(`${call}(${subject}) failed: ${errno}`);
+  }
+}
+
 /** Makes a `CosError` of anything thrown, so that nobody ever reads a bare stack trace without asking for it. */
 export function asCosError(thrown: unknown): CosError {
   if (thrown instanceof CosError) return thrown;
+  if (thrown instanceof SystemCallError) {
+    return new CosError("SYSTEM_CALL", `The kernel refused ${thrown.call}(${thrown.subject}): ${thrown.errno}.`, {
+      hint:
+        "Look at the kernel's log (dmesg) for errors of the disk; run it again with --debug to see what it was for.",
+      cause: thrown,
+    });
+  }
   const text = thrown instanceof Error ? thrown.message : String(thrown);
   return new CosError("INTERNAL", `Unexpected fault: ${text}`, {
     hint: "Run it again with --debug and report what it prints.",

@@ -1,11 +1,12 @@
 /** What this machine runs, what it would boot next, and what it would fall back to. Changes nothing. */
+import { SystemCallError } from "../base/errors.ts";
 import { type OsRelease, readOsRelease } from "../boot/boot-files.ts";
 import { withImageTree } from "../image/mount.ts";
 import type { OperationRecord } from "../formats/record.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import { imagePath } from "../state/slots.ts";
 import { planRepair } from "../state/switch.ts";
-import { O_NOFOLLOW, O_RDONLY, SystemCallError } from "../system/kernel.ts";
+import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 import { look, requireImages, requireRoot, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";

@@ -6,14 +6,7 @@
  * `SystemCallError`. Descriptors are plain numbers and belong to whoever opened them.
  */
 import type { ByteString } from "../base/byte-string.ts";
-
-export class SystemCallError extends Error {
-  override readonly name = "SystemCallError";
-  /** @param errno the name, like `ENOENT`; `call` with what it was applied to, for the message. */
-  constructor(readonly errno: string, readonly call: string, readonly subject: string) {
-    super(`${call}(${subject}) failed: ${errno}`);
-  }
-}
+import { SystemCallError } from "../base/errors.ts";
 
 /** True where `thrown` is a failed system call with one of these reasons. */
 export function hasErrno(thrown: unknown, ...names: string[]): thrown is SystemCallError {

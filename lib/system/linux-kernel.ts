@@ -1,5 +1,6 @@
 /** The kernel of this machine, through the C library by Deno's foreign function interface. */
 import { type ByteString, byteString, displayName, writeBytes } from "../base/byte-string.ts";
+import { SystemCallError } from "../base/errors.ts";
 import { errnoName } from "./errno.ts";
 import {
   AT_FDCWD,
@@ -11,7 +12,6 @@ import {
   O_CLOEXEC,
   O_DIRECTORY,
   O_RDONLY,
-  SystemCallError,
   type Time,
 } from "./kernel.ts";
 

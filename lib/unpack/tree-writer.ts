@@ -3,7 +3,7 @@
  * The tree is mounted where only this process sees it, so nobody can open a file between its making and its last attribute.
  */
 import { type ByteString, displayName } from "../base/byte-string.ts";
-import { CosError } from "../base/errors.ts";
+import { CosError, SystemCallError } from "../base/errors.ts";
 import type { TarEntry, TarSink } from "../formats/tar.ts";
 import {
   type FileStatus,
@@ -22,7 +22,6 @@ import {
   S_IFIFO,
   S_IFLNK,
   S_IFMT,
-  SystemCallError,
   type Time,
 } from "../system/kernel.ts";
 import { type ContentSums, sparseSum } from "../system/content-sums.ts";
