@@ -1,4 +1,5 @@
 /** An OCI image layout in a directory: image-spec 1.1, image-layout.md. */
+import { displayText } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../base/digest.ts";
 import { type Descriptor, type ImageIndex, MAX_MANIFEST, parseManifest } from "../formats/manifest.ts";
@@ -53,14 +54,19 @@ export class LayoutSource implements ImageSource {
     const found = wanted === undefined ? manifests : manifests.filter((m) => m.annotations?.[REF_NAME] === wanted);
     const [first] = found;
     if (found.length === 1 && first !== undefined) return first;
-    const tags = manifests.flatMap((m) => m.annotations?.[REF_NAME] ?? []);
+    const tags = manifests.flatMap((m) => m.annotations?.[REF_NAME] ?? []).map((tag) => displayText(tag));
+    const untagged = "Its images have no tags: make the layout again with one image, or with tags.";
     if (found.length === 0) {
+      const none = manifests.length === 0 ? "The layout is empty." : untagged;
       throw new CosError("IMAGE_NOT_FOUND", `Cannot find ${this.name}: the layout has no such image.`, {
-        hint: tags.length === 0 ? "The layout is empty." : `It has: ${tags.join(", ")}.`,
+        hint: tags.length === 0 ? none : `It has: ${tags.join(", ")}.`,
       });
     }
+    const several = wanted === undefined
+      ? `Name one by its tag: ${tags.map((tag) => `oci:${this.#path}:${tag}`).join(", ")}.`
+      : "Several of its images have this tag: make the layout again.";
     throw new CosError("IMAGE_NOT_FOUND", `Cannot choose among the ${found.length} images of ${this.name}.`, {
-      hint: `Name one by its tag: ${tags.map((tag) => `oci:${this.#path}:${tag}`).join(", ")}.`,
+      hint: tags.length === 0 ? untagged : several,
     });
   }
 

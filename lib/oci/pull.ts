@@ -34,6 +34,8 @@ export interface ResolvedImage {
 
 /** Indexes may nest, but nobody does it deeper. */
 const MAX_NESTING = 3;
+/** So many are named in the message about an index that has nothing for this machine. */
+const SHOWN_PLATFORMS = 12;
 
 /**
  * Resolves the reference once: whatever a tag points to later, this digest is meant.
@@ -57,8 +59,10 @@ export async function resolveImage(
     const { manifests } = parsed.index;
     const chosen = choosePlatform(manifests, platform);
     if (chosen === undefined) {
-      const offered = manifests.map((m) => formatPlatform(m.platform ?? {})).join(", ");
-      throw unsupported(source, `it is not made for ${formatPlatform(platform)}, only for ${offered || "nothing"}`);
+      const offered = [...new Set(manifests.map((m) => formatPlatform(m.platform ?? {})))];
+      const shown = offered.length > SHOWN_PLATFORMS ? [...offered.slice(0, SHOWN_PLATFORMS), "…"] : offered;
+      const only = shown.join(", ") || "nothing";
+      throw unsupported(source, `it is not made for ${formatPlatform(platform)}, only for ${only}`);
     }
     if (chosen.size > MAX_MANIFEST) throw unsupported(source, `its manifest is longer than ${MAX_MANIFEST} bytes`);
     const fetched = await source.manifest(chosen, signal);

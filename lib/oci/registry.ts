@@ -1,4 +1,5 @@
 /** A registry, spoken to over HTTP: OCI distribution-spec 1.1, "Pull". */
+import { displayText } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import type { Digest } from "../base/digest.ts";
 import { type Descriptor, MAX_MANIFEST, MEDIA_TYPES } from "../formats/manifest.ts";
@@ -12,12 +13,13 @@ export interface RegistryOptions {
   /** Speak HTTP without TLS, because the operator said so. Loopback addresses need no word: nobody can listen there. */
   plainHttp: boolean;
   userAgent: string;
+  /** A connection that brings nothing for so long is given up. Milliseconds; 30 s unless a test cannot wait. */
+  stallLimit?: number;
 }
 
 /** Limit of token and error bodies (containers/image). Bytes. */
 const MAX_SMALL_BODY = 1024 * 1024;
 const MAX_REDIRECTS = 10;
-/** A connection that brings nothing for so long is given up. Milliseconds. */
 const STALL_LIMIT = 30_000;
 /** A blob's download is taken up again so often, as long as each try brings something. */
 const MAX_TRIES = 5;
@@ -31,6 +33,7 @@ export class RegistrySource implements ImageSource {
   readonly #system: Pick<System, "fetch" | "now">;
   readonly #options: RegistryOptions;
   readonly #base: string;
+  readonly #stallLimit: number;
   #authorization: string | undefined;
   #credentials: Promise<Credentials | undefined> | undefined;
 
@@ -39,6 +42,7 @@ export class RegistrySource implements ImageSource {
     this.#reference = reference;
     this.#system = system;
     this.#options = options;
+    this.#stallLimit = options.stallLimit ?? STALL_LIMIT;
     const host = reference.host === "docker.io" ? "registry-1.docker.io" : reference.host;
     const scheme = options.plainHttp || isLoopback(host) ? "http" : "https";
     this.#base = `${scheme}://${host}/v2/${reference.repository}`;
@@ -58,7 +62,7 @@ export class RegistrySource implements ImageSource {
     const response = await this.#get(`${this.#base}/manifests/${reference}`, { Accept: ACCEPT }, signal);
     if (response.status !== 200) throw await this.#failure(response, "manifest");
     return {
-      bytes: await readAll(response, MAX_MANIFEST, `the manifest of ${this.name}`),
+      bytes: await this.#readAll(response, MAX_MANIFEST, `the manifest of ${this.name}`),
       mediaType: response.headers.get("content-type") ?? undefined,
     };
   }
@@ -80,7 +84,7 @@ export class RegistrySource implements ImageSource {
             `the registry answered a request for the bytes from ${start} with others`,
           );
         }
-        for await (const chunk of bodyChunks(response, signal)) {
+        for await (const chunk of bodyChunks(response, this.#stallLimit, signal)) {
           const useful = skip === 0 ? chunk : chunk.subarray(Math.min(skip, chunk.length));
           skip -= Math.min(skip, chunk.length);
           if (useful.length === 0) continue;
@@ -103,33 +107,44 @@ export class RegistrySource implements ImageSource {
     }
   }
 
-  /** A GET with authentication and redirects; any status but 401 is the caller's to judge. */
+  /** A GET with authentication and redirects; any status but the registry's own 401 is the caller's to judge. */
   async #get(url: string, headers: Record<string, string>, signal?: AbortSignal): Promise<Response> {
-    let response = await this.#follow(url, headers, signal);
-    if (response.status !== 401) return response;
+    const ask = () => this.#follow(url, headers, this.#authorization, signal);
+    // Where a redirect led may ask for a login too, and name its own token server: it must not get the registry's.
+    const refused = ({ status, url: from }: Response) => status === 401 && new URL(from).origin === new URL(url).origin;
+    let response = await ask();
+    if (!refused(response)) return response;
     const header = response.headers.get("www-authenticate") ?? "";
-    const said = await serverMessage(response);
+    const said = await this.#serverMessage(response);
     await this.#authenticate(parseChallenges(header), said, signal);
-    response = await this.#follow(url, headers, signal);
-    if (response.status !== 401) return response;
-    throw this.#unauthorized(await serverMessage(response));
+    response = await ask();
+    if (!refused(response)) return response;
+    throw this.#unauthorized(await this.#serverMessage(response));
   }
 
   /**
    * Redirects are followed by hand. Storage behind a registry is reached by URLs that are signed themselves: it must never see
    * the registry's credentials (and S3 answers 400 if it does).
    */
-  async #follow(url: string, headers: Record<string, string>, signal?: AbortSignal): Promise<Response> {
+  async #follow(
+    url: string,
+    headers: Record<string, string>,
+    authorization: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<Response> {
     let target = new URL(url);
     const { origin } = target;
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
       const all = new Headers({ "User-Agent": this.#options.userAgent, "Accept-Encoding": "identity", ...headers });
-      if (this.#authorization !== undefined && target.origin === origin) all.set("Authorization", this.#authorization);
+      if (authorization !== undefined && target.origin === origin) all.set("Authorization", authorization);
       const response = await this.#fetch(target, { headers: all, redirect: "manual" }, signal);
       const location = response.headers.get("location");
       if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response;
       await response.body?.cancel();
-      const next = new URL(location, target);
+      const next = URL.parse(location, target);
+      if (next === null) {
+        throw this.#error("REGISTRY_ERROR", `the registry redirects to "${displayText(location)}", which is no URL`);
+      }
       if (next.protocol !== "https:" && (next.protocol !== "http:" || target.protocol === "https:")) {
         throw this.#error(
           "REGISTRY_ERROR",
@@ -142,21 +157,23 @@ export class RegistrySource implements ImageSource {
   }
 
   async #fetch(url: URL, init: RequestInit, signal?: AbortSignal): Promise<Response> {
-    const stalled = AbortSignal.timeout(STALL_LIMIT);
+    // The limit is for the answer's head alone: a signal of fetch's that comes later would break the body off as well.
+    const stalled = new AbortController(), timer = setTimeout(() => stalled.abort(), this.#stallLimit);
     try {
       return await this.#system.fetch(url.href, {
         ...init,
-        // The limit is for the answer's head; each piece of a body has its own.
-        signal: signal === undefined ? stalled : AbortSignal.any([signal, stalled]),
+        signal: signal === undefined ? stalled.signal : AbortSignal.any([signal, stalled.signal]),
       });
     } catch (cause) {
       signal?.throwIfAborted();
-      const why = stalled.aborted ? `did not answer within ${STALL_LIMIT / 1000} seconds` : reason(cause);
+      const why = stalled.signal.aborted ? `did not answer within ${this.#stallLimit / 1000} seconds` : reason(cause);
       throw new CosError("REGISTRY_UNREACHABLE", `Cannot reach the registry ${url.host}: it ${why}.`, {
         hint:
           "Check the network, the registry's name, a proxy (HTTPS_PROXY) and that the registry runs; then run it again.",
         cause,
       });
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -180,11 +197,9 @@ export class RegistrySource implements ImageSource {
     said: string,
     signal?: AbortSignal,
   ): Promise<string> {
-    let url: URL;
-    try {
-      url = new URL(realm);
-    } catch (cause) {
-      throw this.#error("REGISTRY_ERROR", `the registry names ${JSON.stringify(realm)} as its token server`, cause);
+    const url = URL.parse(realm);
+    if (url === null || !["https:", "http:"].includes(url.protocol)) {
+      throw this.#error("REGISTRY_ERROR", `the registry names "${displayText(realm)}" as its token server`);
     }
     if (url.protocol !== "https:" && !this.#base.startsWith("http:")) {
       throw this.#error(
@@ -195,24 +210,24 @@ export class RegistrySource implements ImageSource {
     const service = parameters.get("service");
     if (service !== undefined) url.searchParams.set("service", service);
     url.searchParams.set("scope", parameters.get("scope") ?? `repository:${this.#reference.repository}:pull`);
-    const headers = new Headers({ "User-Agent": this.#options.userAgent, Accept: "application/json" });
-    if (credentials !== undefined) headers.set("Authorization", basicHeader(credentials));
-    const response = await this.#fetch(url, { headers }, signal);
+    const login = credentials === undefined ? undefined : basicHeader(credentials);
+    const response = await this.#follow(url.href, { Accept: "application/json" }, login, signal);
     if (response.status === 401 || response.status === 403) {
-      throw this.#unauthorized(await serverMessage(response) || said);
+      throw this.#unauthorized(await this.#serverMessage(response) || said);
     }
     if (response.status !== 200) throw await this.#failure(response, "token");
-    const bytes = await readAll(response, MAX_SMALL_BODY, "the token server's answer");
+    const bytes = await this.#readAll(response, MAX_SMALL_BODY, "the token server's answer");
     const answer = parseObject(bytes);
     const token = answer?.token ?? answer?.access_token;
-    if (typeof token !== "string" || token === "") {
+    // What no header can hold is no token either.
+    if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
       throw this.#error("REGISTRY_ERROR", "the token server answered without a token");
     }
     return token;
   }
 
   async #failure(response: Response, what: "manifest" | "blob" | "token"): Promise<CosError> {
-    const said = await serverMessage(response), words = said === "" ? "" : `: ${said}`;
+    const said = await this.#serverMessage(response), words = said === "" ? "" : `: ${said}`;
     const { status } = response;
     if (status === 404 && what === "manifest") {
       return new CosError("IMAGE_NOT_FOUND", `Cannot find ${this.name}: the registry has no such image.`, {
@@ -225,6 +240,42 @@ export class RegistrySource implements ImageSource {
       "REGISTRY_ERROR",
       `the registry answered the request for a ${what} with status ${status}${words}`,
     );
+  }
+
+  async #readAll(response: Response, most: number, what: string): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of bodyChunks(response, this.#stallLimit)) {
+      size += chunk.length;
+      if (size > most) {
+        throw new CosError("REGISTRY_ERROR", `Refused ${what}: it is longer than ${most} bytes.`, {
+          hint: "No honest registry sends so much here; ask whoever runs it.",
+        });
+      }
+      parts.push(chunk);
+    }
+    const bytes = new Uint8Array(size);
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    return bytes;
+  }
+
+  /** The first error that a registry's body names (distribution-spec, "Error codes"), on one line and cut short; else empty. */
+  async #serverMessage(response: Response): Promise<string> {
+    let answer: Record<string, unknown> | undefined;
+    try {
+      answer = parseObject(await this.#readAll(response, MAX_SMALL_BODY, "the registry's error"));
+    } catch (thrown) {
+      // The status is what counts; the words are an extra, and a broken body must not hide it.
+      if (!(thrown instanceof CosError)) throw thrown;
+    }
+    const errors = answer?.errors, first: unknown = Array.isArray(errors) ? errors[0] : undefined;
+    const text = (typeof first === "object" && first !== null && "message" in first ? first.message : undefined) ??
+      answer?.details ?? answer?.message;
+    return typeof text === "string" ? displayText(text.replace(/\s+/g, " ").trim()) : "";
   }
 
   #unauthorized(said: string): CosError {
@@ -263,7 +314,7 @@ function rangeStartsAt(response: Response, offset: number): boolean {
 }
 
 /** A body's pieces; throws `REGISTRY_UNREACHABLE` where it stalls or breaks. */
-async function* bodyChunks(response: Response, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* bodyChunks(response: Response, limit: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   if (response.body === null) return;
   const reader = response.body.getReader();
   const { host } = new URL(response.url);
@@ -272,7 +323,7 @@ async function* bodyChunks(response: Response, signal?: AbortSignal): AsyncGener
       signal?.throwIfAborted();
       let timer: ReturnType<typeof setTimeout> | undefined;
       const stall = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`sent nothing for ${STALL_LIMIT / 1000} seconds`)), STALL_LIMIT);
+        timer = setTimeout(() => reject(new Error(`it sent nothing for ${limit / 1000} seconds`)), limit);
       });
       const abort = abortion(signal);
       try {
@@ -313,42 +364,6 @@ function abortion(signal: AbortSignal | undefined): { promise: Promise<never>; r
     signal.addEventListener("abort", listener);
   });
   return { promise, release: () => signal.removeEventListener("abort", listener) };
-}
-
-async function readAll(response: Response, most: number, what: string): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of bodyChunks(response)) {
-    size += chunk.length;
-    if (size > most) {
-      throw new CosError("REGISTRY_ERROR", `Refused ${what}: it is longer than ${most} bytes.`, {
-        hint: "No honest registry sends so much here; ask whoever runs it.",
-      });
-    }
-    parts.push(chunk);
-  }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
-/** The first error that a registry's body names (distribution-spec, "Error codes"), on one line and cut short; else empty. */
-async function serverMessage(response: Response): Promise<string> {
-  let answer: Record<string, unknown> | undefined;
-  try {
-    answer = parseObject(await readAll(response, MAX_SMALL_BODY, "the registry's error"));
-  } catch (thrown) {
-    // The status is what counts; the words are an extra, and a broken body must not hide it.
-    if (!(thrown instanceof CosError)) throw thrown;
-  }
-  const errors = answer?.errors, first: unknown = Array.isArray(errors) ? errors[0] : undefined;
-  const text = (typeof first === "object" && first !== null && "message" in first ? first.message : undefined) ??
-    answer?.details ?? answer?.message;
-  return typeof text === "string" ? text.replace(/[\x00-\x1f\x7f-\x9f]+/g, " ").trim().slice(0, 200) : "";
 }
 
 function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {

@@ -32,7 +32,8 @@ Deno.test("parseChallenges() reads one challenge or several, in any order and ca
     ["Negotiate YII+/abc=, Basic realm=a", [["negotiate", {}], ["basic", { realm: "a" }]]],
     ["Bearer\trealm=x", [["bearer", { realm: "x" }]]],
     ['"', []],
-    ["Basic =", [["basic", {}]]],
+    ["Basic =", []],
+    ["Basic realm=", [["basic", {}]]],
   ];
   for (const [header, challenges] of cases) assert.deepEqual(parsed(header), challenges, header);
 });
