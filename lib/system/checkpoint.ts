@@ -27,8 +27,8 @@ export async function checkpoint(
     kernel.ioctl(dir, EXT4_IOC_CHECKPOINT, new Uint8Array(4));
     return;
   } catch (thrown) {
-    // EOPNOTSUPP: ext4 without a journal, so nothing to replay. ENOTTY: not ext4, or Linux before 5.14.
-    if (hasErrno(thrown, "EOPNOTSUPP")) return;
+    // ENODEV: ext4 without a journal, so nothing to replay. ENOTTY: not ext4, or Linux before 5.14.
+    if (hasErrno(thrown, "ENODEV")) return;
     if (!hasErrno(thrown, "ENOTTY", "EINVAL", "EPERM")) throw thrown;
   }
   if (!await guarded()) return;

@@ -221,3 +221,17 @@ for (const stateFilesystem of ["xfs", "btrfs"] as const) {
     assert.deepEqual([passive?.version, passive?.label], ["v2", "COS_PASSIVE"]);
   });
 }
+
+Deno.test("the state partition may be an ext4 or ext2 without a journal", async () => {
+  for (const options of [["-t", "ext4", "-O", "^has_journal"], ["-t", "ext2"]]) {
+    await using machine = await labMachine({ stateMiB: 400 });
+    const layout = join(machine.directory, "os");
+    writeSmallOs(layout, { v1: {}, v2: {} });
+    const { status, err } = await runProgram("mke2fs", ["-q", "-F", ...options, "-L", "COS_STATE", machine.state]);
+    assert.equal(status, 0, err);
+    await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+    await machine.must("upgrade", `oci:${layout}:v2`, "--no-verify");
+    const { active, passive } = await machine.slots();
+    assert.deepEqual([active?.version, passive?.version], ["v2", "v1"]);
+  }
+});
