@@ -26,6 +26,10 @@ import { CosError } from "../base/errors.ts";
 const MAX_LINKS = 40;
 /** Directories kept open: archives go depth first, so a few are asked for again and again. */
 const CACHED = 32;
+/** Deeper than any system, and than what entries may ask for: only links that lead to links that lead deep get there. */
+const MAX_DEPTH = 512;
+/** A ".." is only resolved where nothing on the whole machine was renamed or mounted meanwhile: on a busy one, ask again. */
+const TRIES = 1000;
 
 export interface OpenDirectory {
   /** Opened with `O_PATH`; belongs to the root, and is valid until `forget`, or until many others were asked for. */
@@ -147,19 +151,22 @@ export class TreeRoot {
   /** One call to the kernel, where it knows it; undefined where there is no such directory. */
   #open(path: ByteString): number | undefined {
     if (!this.#hasOpenat2) return undefined;
-    try {
-      const how = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-      return this.#kernel.openat2(this.fd, path, O_PATH | O_DIRECTORY, 0, how);
-    } catch (thrown) {
-      if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return undefined;
-      // Before Linux 5.6 there is no such call, and some container runtimes forbid what they do not know.
-      if (hasErrno(thrown, "ENOSYS", "EPERM")) {
-        this.#hasOpenat2 = false;
-        return undefined;
+    const how = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+    for (let tries = 1;; tries++) {
+      try {
+        return this.#kernel.openat2(this.fd, path, O_PATH | O_DIRECTORY, 0, how);
+      } catch (thrown) {
+        if (hasErrno(thrown, "EAGAIN") && tries < TRIES) continue;
+        if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return undefined;
+        // Before Linux 5.6 there is no such call, and some container runtimes forbid what they do not know.
+        if (hasErrno(thrown, "ENOSYS", "EPERM")) {
+          this.#hasOpenat2 = false;
+          return undefined;
+        }
+        if (hasErrno(thrown, "ELOOP")) throw broken(`the path ${displayName(path)} goes through too many links`);
+        if (hasErrno(thrown, "EXDEV")) throw broken(`the path ${displayName(path)} leads out of the image`);
+        throw thrown;
       }
-      if (hasErrno(thrown, "ELOOP")) throw broken(`the path ${displayName(path)} goes through too many links`);
-      if (hasErrno(thrown, "EXDEV")) throw broken(`the path ${displayName(path)} leads out of the image`);
-      throw thrown;
     }
   }
 
@@ -196,6 +203,7 @@ export class TreeRoot {
           kernel.mkdirat(parent, part, 0o755);
           implied(kernel.statat(parent, part));
         } else if (device(found) !== this.#device) throw broken(`the path ${displayName(path)} leads out of the image`);
+        if (stack.length === MAX_DEPTH) throw broken(`the path ${displayName(path)} leads to a place too deep`);
         stack.push(kernel.openat(parent, part, O_PATH | O_DIRECTORY | O_NOFOLLOW));
       }
       const last = stack.pop();

@@ -45,6 +45,20 @@ export function markerOf(name: ByteString): Marker | undefined {
   return { kind: "whiteout", name: hidden };
 }
 
+/**
+ * The directory of aufs at the top that a path with this parent lies in: it goes when the layer is done, but hardlinks lead to
+ * files in it. Throws `BROKEN_LAYER` for what lies in a whiteout: a name that is hidden and there at once.
+ */
+export function aufsDirectory(parent: ByteString): ByteString | undefined {
+  if (!parent.includes(".wh.")) return undefined;
+  const parts = parent.split("/"), [top = ""] = parts;
+  if (top.startsWith(".wh..wh.")) return top;
+  if (parts.some((part) => part.startsWith(".wh."))) {
+    throw broken(`there are files below the whiteout ${quote(parent)}`);
+  }
+  return undefined;
+}
+
 function quote(name: ByteString): string {
   return JSON.stringify(displayName(name));
 }

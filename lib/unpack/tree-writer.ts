@@ -25,9 +25,10 @@ import {
   type Time,
 } from "../system/kernel.ts";
 import { type ContentSums, sparseSum } from "../system/content-sums.ts";
+import { DeferredLinks } from "./deferred-links.ts";
 import { broken } from "./errors.ts";
 import { LayerMarks } from "./layer-marks.ts";
-import { cleanPath, markerOf, splitPath } from "./paths.ts";
+import { aufsDirectory, cleanPath, markerOf, splitPath } from "./paths.ts";
 import { type OpenDirectory, TreeRoot } from "../system/tree-root.ts";
 
 export interface TreeWriterOptions {
@@ -48,14 +49,25 @@ const MAX_TIME = 15032385535;
 const MERGED = new Set(["bin", "sbin", "lib", "lib32", "lib64", "libx32"]);
 /** Deeper trees than links inside the image can build are an attack on whoever removes them. */
 const MAX_REMOVAL_DEPTH = 1024;
+/** Of xattr(7), for all filesystems; bytes. */
+const MAX_XATTR = 65536;
+/** A layer can name more attributes that cannot be set than anybody wants to read about. */
+const MAX_XATTR_WARNINGS = 20;
+/** What is made in a directory inherits it at once, so it comes last. */
+const DEFAULT_ACL = "system.posix_acl_default";
 
 interface Open {
   fd: number;
   entry: TarEntry;
   ino: number;
   sum: number;
-  /** Bytes written so far; equal to the next piece's offset unless there was a hole. */
-  at: number;
+}
+
+/** Attributes of a directory that its children would change, or that would change them. */
+interface Last {
+  path: ByteString;
+  time: Time;
+  defaultAcl?: Uint8Array;
 }
 
 export class TreeWriter implements TarSink {
@@ -63,10 +75,11 @@ export class TreeWriter implements TarSink {
   readonly #root: TreeRoot;
   readonly #options: TreeWriterOptions;
   readonly #marks = new LayerMarks();
-  /** Modification times of directories, set last of all: every entry made in one changes it. By inode number. */
-  readonly #directoryTimes = new Map<number, { path: ByteString; time: Time }>();
-  /** Hardlinks whose target had not come yet. */
-  #deferred: { path: ByteString; entry: TarEntry }[] = [];
+  /** Set behind the last layer. By inode number. */
+  readonly #directories = new Map<number, Last>();
+  readonly #deferred = new DeferredLinks();
+  /** Names at the top that are not part of any system; removed when the layer's hardlinks are made. */
+  readonly #leftovers = new Set<ByteString>();
   #open: Open | undefined;
   #scratch: Uint8Array | undefined;
   #pathsChanged = false;
@@ -79,7 +92,7 @@ export class TreeWriter implements TarSink {
     this.#options = options;
     this.#root = new TreeRoot(kernel, rootFd, options.openat2);
     // The top exists before any layer says anything of it; where none does, it gets a time that is the same everywhere.
-    this.#directoryTimes.set(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
+    this.#directories.set(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
   }
 
   startLayer(index: number): void {
@@ -88,22 +101,26 @@ export class TreeWriter implements TarSink {
 
   /** Must be called behind a layer's last entry. Throws `BROKEN_LAYER`. */
   endLayer(): void {
-    const deferred = this.#deferred;
-    this.#deferred = [];
-    for (const { path, entry } of deferred) {
-      if (!this.#link(path, entry)) {
-        throw broken(`the hardlink ${quote(path)} leads to ${quote(entry.linkName)}, which does not exist`);
-      }
+    for (const [path, target] of this.#deferred.take()) {
+      this.#attempt(path, () => {
+        if (this.#link(path, target)) return;
+        throw broken(`the hardlink ${quote(path)} leads to ${quote(target)}, which does not exist`);
+      });
     }
+    for (const name of this.#leftovers) this.#attempt(name, () => this.#clear("", name));
+    this.#leftovers.clear();
   }
 
   /** Must be called once, behind the last layer: sets the directories' times and closes what is open. */
   finish(): void {
-    for (const [ino, { path, time }] of this.#directoryTimes) {
+    for (const [ino, { path, time, defaultAcl }] of this.#directories) {
       const directory = this.#root.find(path);
       // The path may have gone, or lead through a link that came later: then it is not this directory any more.
       if (directory === undefined || directory.ino !== ino) continue;
-      this.#kernel.utimensat(directory.fd, ".", time);
+      this.#attempt(path, () => {
+        if (defaultAcl !== undefined) this.#setXattrAt(directory, ".", DEFAULT_ACL, defaultAcl);
+        this.#kernel.utimensat(directory.fd, ".", time);
+      });
     }
     this.close();
   }
@@ -118,24 +135,18 @@ export class TreeWriter implements TarSink {
   entry(entry: TarEntry): void {
     if (++this.entries > MAX_ENTRIES) throw broken(`it has more than ${MAX_ENTRIES} entries`);
     const path = cleanPath(entry.name);
-    if (path === "") {
-      if (entry.type !== "directory") throw broken(`its top is a ${entry.type}`);
-      this.#attributes(this.#root.fd, entry);
-      this.#directoryTimes.set(this.#kernel.fstat(this.#root.fd).ino, { path, time: clamp(entry.mtime) });
-      return;
-    }
-    const [parentPath, name] = splitPath(path), marker = markerOf(name);
-    if (marker !== undefined) {
-      if (marker.kind === "whiteout") this.#whiteout(parentPath, marker.name);
-      else if (marker.kind === "opaque") this.#opaque(parentPath);
-      return;
-    }
-    this.#options.reserve(0);
-    try {
+    this.#attempt(path, () => {
+      if (path === "") return this.#top(entry);
+      const [parentPath, name] = splitPath(path), marker = markerOf(name);
+      if (marker?.kind === "whiteout") return this.#whiteout(parentPath, marker.name);
+      if (marker?.kind === "opaque") return this.#opaque(parentPath);
+      if (marker !== undefined) return;
+      const leftover = aufsDirectory(parentPath);
+      if (leftover !== undefined) this.#leftovers.add(leftover);
+      this.#options.reserve(0);
+      this.#deferred.forget(path);
       this.#create(path, parentPath, name, entry);
-    } catch (thrown) {
-      throw this.#explain(thrown, path);
-    }
+    });
   }
 
   data(bytes: Uint8Array, offset: number): void {
@@ -151,7 +162,6 @@ export class TreeWriter implements TarSink {
     } catch (thrown) {
       throw this.#explain(thrown, open.entry.name);
     }
-    open.at = offset + bytes.length;
   }
 
   entryEnd(): void {
@@ -174,17 +184,27 @@ export class TreeWriter implements TarSink {
     }
   }
 
+  #top(entry: TarEntry): void {
+    if (entry.type !== "directory") throw broken(`its top is a ${entry.type}`);
+    const { fd } = this.#root, { ino } = this.#kernel.fstat(fd);
+    this.#dropXattrs(fd, entry);
+    this.#attributes(fd, entry);
+    this.#rememberDirectory(ino, "", entry);
+  }
+
   #create(path: ByteString, parentPath: ByteString, name: ByteString, entry: TarEntry): void {
     switch (entry.type) {
       case "file":
-        return this.#file(this.#parent(parentPath), name, entry);
+        return this.#file(parentPath, name, entry);
       case "directory":
-        return this.#directory(path, this.#parent(parentPath), name, entry);
-      case "hardlink":
-        if (!this.#link(path, entry)) this.#deferred.push({ path, entry });
+        return this.#directory(path, parentPath, name, entry);
+      case "hardlink": {
+        const target = cleanPath(entry.linkName);
+        if (!this.#link(path, target)) this.#deferred.add(path, target);
         return;
+      }
       case "symlink":
-        return this.#node(this.#parent(parentPath), name, entry, (fd) => {
+        return this.#node(parentPath, name, entry, (fd) => {
           if (entry.linkName === "") throw broken(`the link ${quote(path)} leads nowhere`);
           this.#kernel.symlinkat(entry.linkName, fd, name);
         });
@@ -196,12 +216,12 @@ export class TreeWriter implements TarSink {
             `Left out ${quote(path)}: it is a whiteout that overlayfs left behind, not a device.`,
           );
         }
-        return this.#node(this.#parent(parentPath), name, entry, (fd) => {
+        return this.#node(parentPath, name, entry, (fd) => {
           const type = entry.type === "character" ? S_IFCHR : S_IFBLK;
           this.#kernel.mknodat(fd, name, type | entry.mode, entry.major, entry.minor);
         });
       case "fifo":
-        return this.#node(this.#parent(parentPath), name, entry, (fd) => {
+        return this.#node(parentPath, name, entry, (fd) => {
           this.#kernel.mknodat(fd, name, S_IFIFO | entry.mode, 0, 0);
         });
     }
@@ -211,25 +231,24 @@ export class TreeWriter implements TarSink {
     return this.#root.make(path, (status) => this.#marks.add(status.ino));
   }
 
-  #file(parent: OpenDirectory, name: ByteString, entry: TarEntry): void {
+  #file(parentPath: ByteString, name: ByteString, entry: TarEntry): void {
     const flags = (entry.sparse ? O_RDWR : O_WRONLY) | O_CREAT | O_EXCL | O_NOFOLLOW;
     let fd;
     try {
-      fd = this.#kernel.openat(parent.fd, name, flags, 0o600);
+      fd = this.#kernel.openat(this.#parent(parentPath).fd, name, flags, 0o600);
     } catch (thrown) {
       if (!hasErrno(thrown, "EEXIST")) throw thrown;
       // Never written into: other names may share the old file's content.
-      parent = this.#clear(parent, name, entry);
-      fd = this.#kernel.openat(parent.fd, name, flags, 0o600);
+      fd = this.#kernel.openat(this.#clear(parentPath, name).fd, name, flags, 0o600);
     }
     const { ino } = this.#kernel.fstat(fd);
     this.#marks.add(ino);
-    this.#open = { fd, entry, ino, sum: 0, at: 0 };
+    this.#open = { fd, entry, ino, sum: 0 };
   }
 
-  #directory(path: ByteString, parent: OpenDirectory, name: ByteString, entry: TarEntry): void {
+  #directory(path: ByteString, parentPath: ByteString, name: ByteString, entry: TarEntry): void {
     const kernel = this.#kernel;
-    let existed = false;
+    let parent = this.#parent(parentPath), existed = false;
     try {
       kernel.mkdirat(parent.fd, name, 0o700);
     } catch (thrown) {
@@ -243,7 +262,7 @@ export class TreeWriter implements TarSink {
               `The system below has /${name} inside /usr and would lose it: build the layer so that its files lie in /usr/${name}.`,
           });
         }
-        parent = this.#clear(parent, name, entry);
+        parent = this.#clear(parentPath, name);
         kernel.mkdirat(parent.fd, name, 0o700);
       }
     }
@@ -254,63 +273,66 @@ export class TreeWriter implements TarSink {
       // The entry describes the directory whole: attributes that only the layers below knew do not stay.
       if (existed) this.#dropXattrs(fd, entry);
       this.#attributes(fd, entry);
-      this.#directoryTimes.set(ino, { path, time: clamp(entry.mtime) });
+      this.#rememberDirectory(ino, path, entry);
     } finally {
       kernel.close(fd);
     }
   }
 
+  #rememberDirectory(ino: number, path: ByteString, { mtime, xattrs }: TarEntry): void {
+    this.#directories.set(ino, { path, time: clamp(mtime), defaultAcl: xattrs.get(DEFAULT_ACL) });
+  }
+
   /** Symlinks, devices and pipes: made by `make`, never opened. */
-  #node(parent: OpenDirectory, name: ByteString, entry: TarEntry, make: (parentFd: number) => void): void {
+  #node(parentPath: ByteString, name: ByteString, entry: TarEntry, make: (parentFd: number) => void): void {
     const kernel = this.#kernel;
+    let parent = this.#parent(parentPath);
     try {
       make(parent.fd);
     } catch (thrown) {
       if (!hasErrno(thrown, "EEXIST")) throw thrown;
-      parent = this.#clear(parent, name, entry);
+      parent = this.#clear(parentPath, name);
       make(parent.fd);
     }
     if (this.#marks.needed) this.#marks.add(kernel.statat(parent.fd, name).ino);
     kernel.lchownat(parent.fd, name, entry.uid, entry.gid);
     if (entry.type !== "symlink") kernel.fchmodat(parent.fd, name, entry.mode);
-    for (const [key, value] of entry.xattrs) {
-      // There is no call that sets an attribute of such a node by directory and name; /proc leads to it without a walk.
-      this.#xattr(key, () => kernel.setXattrOf(`/proc/self/fd/${parent.fd}/${name}`, key, value));
-    }
+    for (const [key, value] of entry.xattrs) this.#setXattrAt(parent, name, key, value);
     kernel.utimensat(parent.fd, name, clamp(entry.mtime));
   }
 
   /** False where the target does not exist (yet). Links to symlinks are legal, and are not followed. */
-  #link(path: ByteString, entry: TarEntry): boolean {
-    const kernel = this.#kernel, target = cleanPath(entry.linkName);
-    if (target === "") throw broken(`the hardlink ${quote(path)} leads to a directory`);
+  #link(path: ByteString, target: ByteString): boolean {
     const [targetParent, targetName] = splitPath(target), [parentPath, name] = splitPath(path);
-    const source = this.#root.find(targetParent);
-    let status: FileStatus;
-    try {
-      if (source === undefined) return false;
-      status = kernel.statat(source.fd, targetName);
-    } catch (thrown) {
-      if (hasErrno(thrown, "ENOENT")) return false;
-      throw thrown;
-    }
-    if (isDirectory(status)) throw broken(`the hardlink ${quote(path)} leads to a directory`);
+    const status = this.#linkTarget(path, targetParent, targetName);
+    if (status === undefined) return false;
     const old = this.#look(this.#parent(parentPath), name);
-    if (old?.ino === status.ino) return true;
-    if (old !== undefined) this.#clear(this.#parent(parentPath), name, entry);
-    // Looked up again: what was cleared may have held the target.
-    const from = this.#root.find(targetParent), to = this.#parent(parentPath);
-    if (from === undefined || this.#look(from, targetName) === undefined) return false;
-    kernel.linkat(from.fd, targetName, to.fd, name);
-    this.#marks.addLink(to.ino, name, status.ino);
+    if (old?.ino !== status.ino) {
+      if (old !== undefined) this.#clear(parentPath, name);
+      // Looked up again: what was cleared, or made a directory on the way, may have held the target.
+      if (this.#linkTarget(path, targetParent, targetName)?.ino !== status.ino) return false;
+      const from = this.#root.find(targetParent), to = this.#parent(parentPath);
+      if (from === undefined) return false;
+      this.#kernel.linkat(from.fd, targetName, to.fd, name);
+    }
+    this.#marks.addLink(this.#parent(parentPath).ino, name, status.ino);
     return true;
   }
 
+  #linkTarget(path: ByteString, targetParent: ByteString, targetName: ByteString): FileStatus | undefined {
+    const parent = targetName === "" ? undefined : this.#root.find(targetParent);
+    const status = parent === undefined ? undefined : this.#look(parent, targetName);
+    if (targetName === "" || (status !== undefined && isDirectory(status))) {
+      throw broken(`the hardlink ${quote(path)} leads to a directory`);
+    }
+    return status;
+  }
+
   /** Removes what stands in an entry's way, whole: a later entry wins, whatever layer the old one came from. */
-  #clear(parent: OpenDirectory, name: ByteString, entry: TarEntry): OpenDirectory {
-    this.#remove(parent, name, () => true, 0);
+  #clear(parentPath: ByteString, name: ByteString): OpenDirectory {
+    this.#remove(this.#parent(parentPath), name, () => true, 0);
     this.#settle();
-    return this.#parent(splitPath(cleanPath(entry.name))[0]);
+    return this.#parent(parentPath);
   }
 
   #whiteout(parentPath: ByteString, name: ByteString): void {
@@ -398,27 +420,51 @@ export class TreeWriter implements TarSink {
     const kernel = this.#kernel;
     kernel.fchown(fd, entry.uid, entry.gid);
     kernel.fchmod(fd, entry.mode);
-    for (const [key, value] of entry.xattrs) this.#xattr(key, () => kernel.setXattr(fd, key, value));
+    for (const [key, value] of entry.xattrs) {
+      if (key === DEFAULT_ACL && entry.type === "directory") continue; // comes last
+      this.#xattr(key, value.length, () => kernel.setXattr(fd, key, value));
+    }
   }
 
   #dropXattrs(fd: number, entry: TarEntry): void {
     for (const key of this.#kernel.listXattrs(fd)) {
-      if (!entry.xattrs.has(key)) this.#xattr(key, () => this.#kernel.removeXattr(fd, key));
+      if (!entry.xattrs.has(key)) this.#xattr(key, 0, () => this.#kernel.removeXattr(fd, key));
     }
   }
 
-  #xattr(key: ByteString, set: () => void): void {
+  /** There is no call that sets an attribute by directory and name; /proc leads there without a walk. */
+  #setXattrAt(parent: OpenDirectory, name: ByteString, key: ByteString, value: Uint8Array): void {
+    this.#xattr(key, value.length, () => this.#kernel.setXattrOf(`/proc/self/fd/${parent.fd}/${name}`, key, value));
+  }
+
+  #xattr(key: ByteString, length: number, set: () => void): void {
     // What overlayfs noted for itself on the builder's machine would hide files on one where the image is a lower layer.
     if (key.startsWith("trusted.overlay.") || key.startsWith("user.overlay.")) return;
+    const tooLarge = () =>
+      broken(`the extended attribute ${quote(key)} of ${length} bytes is more than the image's filesystem can keep`);
+    if (length > MAX_XATTR) throw tooLarge();
     try {
       set();
     } catch (thrown) {
-      if (!hasErrno(thrown, "EOPNOTSUPP", "EPERM", "EINVAL")) throw thrown;
-      if (this.#unsettableXattrs.has(key)) return;
-      this.#unsettableXattrs.add(key);
+      // The error of a full filesystem is also that of an inode whose room for attributes is full.
+      const full = hasErrno(thrown, "ENOSPC") && this.#kernel.fstatfs(this.#root.fd).available > 2 * MAX_XATTR;
+      if (full || hasErrno(thrown, "ERANGE")) throw tooLarge();
+      if (!hasErrno(thrown, "EOPNOTSUPP", "EPERM", "EACCES", "EINVAL")) throw thrown;
+      const known = this.#unsettableXattrs;
+      if (known.has(key) || known.size >= MAX_XATTR_WARNINGS) return;
+      known.add(key);
       this.#options.warn(
         `Left out the extended attribute ${quote(key)}: the image's filesystem does not take it (${thrown.errno}).`,
       );
+    }
+  }
+
+  /** Runs what writes `path`, and says so in the error where it fails. */
+  #attempt(path: ByteString, write: () => void): void {
+    try {
+      write();
+    } catch (thrown) {
+      throw this.#explain(thrown, path);
     }
   }
 
@@ -429,6 +475,10 @@ export class TreeWriter implements TarSink {
         hint: "Give the image more room with --size, or use a smaller one.",
         cause: thrown,
       });
+    }
+    // Links can lead to names and depths that no entry could have asked for, and sizes are only numbers.
+    if (["ENAMETOOLONG", "ELOOP", "EFBIG"].includes(thrown.errno)) {
+      return broken(`${quote(path)} cannot be written: ${thrown.call} failed with ${thrown.errno}`, thrown);
     }
     return new CosError("SYSTEM_CALL", `Cannot write ${quote(path)}: ${thrown.call} failed with ${thrown.errno}.`, {
       hint: "Run it again with --debug; if it stays so, look at the kernel's log (dmesg).",
