@@ -4,6 +4,7 @@ import type { Events } from "../base/events.ts";
 import { type BootFiles, checkBootFiles, type OsRelease, readOsRelease } from "../boot/boot-files.ts";
 import type { DirectoryReference } from "../formats/reference.ts";
 import { checkImage } from "../image/check.ts";
+import { BackgroundFlush } from "../image/flush.ts";
 import { makeImage, nominalSize, noSpace, RESERVE, SpaceWatch } from "../image/make.ts";
 import { mountImage } from "../image/mount.ts";
 import { layerBytes, type ResolvedImage } from "../oci/pull.ts";
@@ -115,6 +116,7 @@ async function fill(session: Session, source: Source, file: number, sums: Conten
   const warn = (text: string) => events({ kind: "warning", text });
   using mounted = mountImage(kernel, system.pid, file, { readOnly: false, name: byteStringOf("cos-transition") });
   const watch = new SpaceWatch(kernel, partition.fd, file, partition.name);
+  const flush = new BackgroundFlush(kernel, mounted.fd, file);
   let contentBytes = 0;
   const writer = new TreeWriter(kernel, mounted.fd, {
     sums,
@@ -122,6 +124,7 @@ async function fill(session: Session, source: Source, file: number, sums: Conten
     reserve: (bytes) => {
       contentBytes += bytes;
       watch.reserve(bytes);
+      flush.wrote(bytes);
     },
   });
   try {
@@ -130,13 +133,14 @@ async function fill(session: Session, source: Source, file: number, sums: Conten
     writer.finish();
   } finally {
     writer.close();
+    await flush.settle();
   }
   const tree = new TreeRoot(kernel, mounted.fd);
   try {
     for (const [path, mode] of NEEDED) makeDirectory(session, tree, path, mode);
     const bootFiles = checkBootFiles(tree, source.name), os = readOsRelease(tree);
     tree.forget();
-    kernel.syncfs(mounted.fd);
+    await flush.finish();
     return { os, bootFiles, entries: writer.entries, contentBytes };
   } finally {
     tree.forget();

@@ -75,6 +75,10 @@ export interface Kernel {
   fsync(fd: number): void;
   fdatasync(fd: number): void;
   syncfs(fd: number): void;
+  /** `syncfs` and then `fdatasync` of another file, beside this thread. Only that it failed is known of a failure: EIO. */
+  flushBeside(filesystem: number, file: number): Promise<void>;
+  /** Asks for a file's content without waiting for it. */
+  readAhead(fd: number): void;
   /** Drops the file's clean pages from the page cache, so that the next read comes from the disk. */
   dropCache(fd: number): void;
   statat(dir: number, path: ByteString, followLinks?: boolean): FileStatus;

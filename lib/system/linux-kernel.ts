@@ -26,7 +26,7 @@ const SEEK_DATA = 3, SEEK_HOLE = 4;
 const FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2;
 const LOCK_EX = 2, LOCK_NB = 4;
 const MS_RDONLY = 1, MS_REMOUNT = 32;
-const POSIX_FADV_DONTNEED = 4;
+const POSIX_FADV_WILLNEED = 3, POSIX_FADV_DONTNEED = 4;
 /** PATH_MAX of the kernel, its final NUL included. */
 const PATH_MAX = 4096;
 
@@ -44,6 +44,8 @@ const SYMBOLS = {
   fsync: { parameters: ["i32"], result: "i32" },
   fdatasync: { parameters: ["i32"], result: "i32" },
   syncfs: { parameters: ["i32"], result: "i32" },
+  syncfsBeside: { name: "syncfs", parameters: ["i32"], result: "i32", nonblocking: true },
+  fdatasyncBeside: { name: "fdatasync", parameters: ["i32"], result: "i32", nonblocking: true },
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
   fstatfs: { parameters: ["i32", "buffer"], result: "i32" },
@@ -204,9 +206,23 @@ export class LinuxKernel implements Kernel {
     this.#check(this.#c.syncfs(fd), "syncfs", fd);
   }
 
+  async flushBeside(filesystem: number, file: number): Promise<void> {
+    // errno belongs to the thread that made the call, which nobody can ask.
+    if (await this.#c.syncfsBeside(filesystem) < 0) throw new SystemCallError("EIO", "syncfs", String(filesystem));
+    if (await this.#c.fdatasyncBeside(file) < 0) throw new SystemCallError("EIO", "fdatasync", String(file));
+  }
+
+  readAhead(fd: number): void {
+    this.#advise(fd, POSIX_FADV_WILLNEED);
+  }
+
   dropCache(fd: number): void {
+    this.#advise(fd, POSIX_FADV_DONTNEED);
+  }
+
+  #advise(fd: number, advice: number): void {
     // posix_fadvise returns the error number itself.
-    const error = this.#c.posix_fadvise(fd, 0n, 0n, POSIX_FADV_DONTNEED);
+    const error = this.#c.posix_fadvise(fd, 0n, 0n, advice);
     if (error !== 0) throw new SystemCallError(errnoName(error), "posix_fadvise", String(fd));
   }
 
