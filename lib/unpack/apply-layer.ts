@@ -24,21 +24,7 @@ export interface Layer {
 export async function applyLayer(layer: Layer, writer: TreeWriter, warn: (text: string) => void): Promise<void> {
   const hash = await hasher(digestAlgorithm(layer.diffId));
   const reader = new TarReader(writer);
-  const compressed = layer.bytes[Symbol.asyncIterator]();
-  let sourceFailed = false;
-  const source: AsyncIterableIterator<Uint8Array> = {
-    next: async () => {
-      try {
-        return await compressed.next();
-      } catch (thrown) {
-        sourceFailed = true;
-        throw thrown;
-      }
-    },
-    // The stream is kept open for `drain`.
-    return: () => Promise.resolve({ done: true, value: undefined }),
-    [Symbol.asyncIterator]: () => source,
-  };
+  const source = new LayerSource(layer.bytes[Symbol.asyncIterator]());
   writer.startLayer(layer.index);
   try {
     for await (const chunk of decompress(source)) {
@@ -47,16 +33,16 @@ export async function applyLayer(layer: Layer, writer: TreeWriter, warn: (text: 
     }
     reader.finish();
     writer.endLayer();
+    // Bytes behind the end of what was decompressed still belong to the digest.
+    await source.drain();
   } catch (thrown) {
     // Damaged bytes break the decoder or the archive before their digest is known. Which of the two it was, a wrong image or a
     // wrong transfer, is what the operator needs to know; so the rest is read, and its digest has the first word.
-    if (!sourceFailed && thrown instanceof CosError && thrown.code === "BROKEN_LAYER") await drain(compressed);
+    if (thrown instanceof CosError && thrown.code === "BROKEN_LAYER") await source.drain();
     throw thrown;
   } finally {
-    await compressed.return?.();
+    await source.close();
   }
-  // Bytes behind the end of what was decompressed still belong to the digest.
-  await drain(compressed);
   const found = `${digestAlgorithm(layer.diffId)}:${hash.hex()}`;
   if (found !== layer.diffId) {
     throw new CosError(
@@ -71,6 +57,48 @@ export async function applyLayer(layer: Layer, writer: TreeWriter, warn: (text: 
   if (reader.endedWithoutMark) warn(`${layer.name} ends without the two blocks of zeros that end an archive.`);
 }
 
-async function drain(iterator: AsyncIterator<Uint8Array>): Promise<void> {
-  while (!(await iterator.next()).done);
+/** The compressed bytes, for a decoder that may stop before their end, and then for `drain`. */
+class LayerSource implements AsyncIterableIterator<Uint8Array> {
+  readonly #compressed: AsyncIterator<Uint8Array>;
+  #stopped = false;
+  #failure: { reason: unknown } | undefined;
+
+  constructor(compressed: AsyncIterator<Uint8Array>) {
+    this.#compressed = compressed;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** A decoder's feeding goes on beside the reading, for a moment also when that has stopped: it gets nothing any more. */
+  next(): Promise<IteratorResult<Uint8Array>> {
+    return this.#stopped ? Promise.resolve({ done: true, value: undefined }) : this.#next();
+  }
+
+  /** The stream stays open for `drain`. */
+  return(): Promise<IteratorResult<Uint8Array>> {
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** Reads what is left; throws what the stream throws, also where that reached only a feeding to which nobody listens. */
+  async drain(): Promise<void> {
+    this.#stopped = true;
+    while (this.#failure === undefined && !(await this.#next()).done);
+    if (this.#failure !== undefined) throw this.#failure.reason;
+  }
+
+  async close(): Promise<void> {
+    this.#stopped = true;
+    await this.#compressed.return?.();
+  }
+
+  async #next(): Promise<IteratorResult<Uint8Array>> {
+    try {
+      return await this.#compressed.next();
+    } catch (reason) {
+      this.#failure = { reason };
+      throw reason;
+    }
+  }
 }

@@ -7,6 +7,8 @@ export type Compression = "none" | "gzip" | "zstd";
 
 /** A frame that says it holds no more than this is decompressed at once: a stream of its own would cost more. Bytes. */
 const SMALL_FRAME = 1024 * 1024;
+/** What such a frame may need at the most, were it flushed after every byte. One that says a small size and never ends is a bomb. */
+const SMALL_FRAME_COMPRESSED = 4 * SMALL_FRAME;
 /** Honest layers stay far below; a bomb shows itself soon after the first bytes. */
 const MAX_RATIO = 1000;
 const RATIO_COUNTS_FROM = 64 * 1024 * 1024;
@@ -83,7 +85,9 @@ async function* gzip(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
 async function* zstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const small = await unzstdSync();
   type Part = { kind: "frame"; size: number | undefined } | { kind: "bytes"; bytes: Uint8Array } | { kind: "end" };
+  // Read by a cursor: to shift each of the hundred thousand that one chunk can hold would move all the others.
   const parts: Part[] = [];
+  let at = 0;
   const walker = new ZstdFrameWalker({
     frame: (size) => parts.push({ kind: "frame", size }),
     bytes: (bytes) => parts.push({ kind: "bytes", bytes }),
@@ -93,8 +97,9 @@ async function* zstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
   /** The next part, walking on as far as needed; undefined behind the last frame. */
   const next = async (): Promise<Part | undefined> => {
     for (;;) {
-      const part = parts.shift();
+      const part = parts[at++];
       if (part !== undefined) return part;
+      parts.length = at = 0;
       const { done, value } = await iterator.next();
       if (done) {
         walker.finish();
@@ -107,7 +112,12 @@ async function* zstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
     if (part.kind !== "frame") throw new Error("a frame's parts are out of order");
     if (part.size !== undefined && part.size <= SMALL_FRAME) {
       const frame: Uint8Array[] = [];
-      for (let p = await next(); p?.kind === "bytes"; p = await next()) frame.push(p.bytes);
+      let length = 0;
+      for (let p = await next(); p?.kind === "bytes"; p = await next()) {
+        frame.push(p.bytes);
+        length += p.bytes.length;
+        if (length > SMALL_FRAME_COMPRESSED) throw notAsSaid();
+      }
       yield wholeFrame(small, joined(...frame), part.size);
       continue;
     }
@@ -125,8 +135,12 @@ function wholeFrame(decode: (bytes: Uint8Array) => Uint8Array, frame: Uint8Array
   } catch (cause) {
     throw broken("its zstd data is damaged", cause);
   }
-  if (plain.length !== size) throw broken("a zstd frame does not hold what its header says");
+  if (plain.length !== size) throw notAsSaid();
   return plain;
+}
+
+function notAsSaid(): Error {
+  return broken("a zstd frame does not hold what its header says");
 }
 
 async function* largeFrame(next: () => Promise<Uint8Array | undefined>): AsyncGenerator<Uint8Array> {

@@ -70,8 +70,9 @@ export async function unpack(
       for (const [index, layer] of layers.entries()) {
         const archive = layer instanceof Uint8Array ? layer : t.tar(layer);
         const { content, diffId } = packLayer(archive, options.compression ?? "gzip");
-        const bytes = pieces(content as Uint8Array, options.piece ?? 65536);
-        await applyLayer({ index, name: `layer ${index + 1}`, diffId: diffId as Digest, bytes }, writer, warn);
+        const bytes = pieces(content as Uint8Array, options.piece ?? 65536), { length: size } = content as Uint8Array;
+        const named = { index, name: `layer ${index + 1}`, diffId: diffId as Digest, size, bytes };
+        await applyLayer(named, writer, warn);
       }
       writer.finish();
     } finally {
@@ -137,9 +138,10 @@ function descriptors(_kernel: Kernel): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }
 
-export async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
+/** @param turns each piece comes in a turn of the event loop of its own, as from a network. */
+export async function* pieces(bytes: Uint8Array, size: number, turns = false): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += size) {
-    await Promise.resolve();
+    await (turns ? new Promise((resolve) => setTimeout(resolve, 0)) : Promise.resolve());
     yield bytes.slice(at, at + size);
   }
 }
