@@ -98,7 +98,7 @@ export async function copyTree(
     }
   };
 
-  writer.startLayer(0);
+  writer.startLayer(0, false);
   const top = entryOf("", "directory", kernel.fstat(root));
   top.xattrs = xattrs(kernel.listXattrs(root), (key) => kernel.getXattr(root, key));
   writer.entry(top);

@@ -83,6 +83,7 @@ export class TreeWriter implements TarSink {
   #open: Open | undefined;
   #scratch: Uint8Array | undefined;
   #pathsChanged = false;
+  #hasMarkers = true;
   #unsettableXattrs = new Set<string>();
   entries = 0;
 
@@ -95,7 +96,9 @@ export class TreeWriter implements TarSink {
     this.#directories.set(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
   }
 
-  startLayer(index: number): void {
+  /** @param hasMarkers false for a directory of this machine: there a name that begins with `.wh.` is one like others. */
+  startLayer(index: number, hasMarkers = true): void {
+    this.#hasMarkers = hasMarkers;
     this.#marks.startLayer(index);
   }
 
@@ -137,11 +140,11 @@ export class TreeWriter implements TarSink {
     const path = cleanPath(entry.name);
     this.#attempt(path, () => {
       if (path === "") return this.#top(entry);
-      const [parentPath, name] = splitPath(path), marker = markerOf(name);
+      const [parentPath, name] = splitPath(path), marker = this.#hasMarkers ? markerOf(name) : undefined;
       if (marker?.kind === "whiteout") return this.#whiteout(parentPath, marker.name);
       if (marker?.kind === "opaque") return this.#opaque(parentPath);
       if (marker !== undefined) return;
-      const leftover = aufsDirectory(parentPath);
+      const leftover = this.#hasMarkers ? aufsDirectory(parentPath) : undefined;
       if (leftover !== undefined) this.#leftovers.add(leftover);
       this.#options.reserve(0);
       this.#deferred.forget(path);
