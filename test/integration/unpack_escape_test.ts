@@ -16,7 +16,7 @@ const OUT = "../../../../../../../../..";
 
 Deno.test("links that lead out lead to the tree's own top, as in a chroot", async () => {
   const inside = [t.directory("etc"), t.directory("tmp")];
-  for (const target of [`${OUT}/tmp`, "/tmp", `/etc/${OUT}/tmp`, "/proc/self/root/../tmp"]) {
+  for (const target of [`${OUT}/tmp`, "/tmp", `/etc/${OUT}/tmp`, "/proc/self/root/tmp"]) {
     await unpackBothWays(
       [[...inside, t.symlink("l", target), t.file("l/pwned", "x"), t.whiteout("l/x")]],
       ({ tree }) => {
