@@ -2,6 +2,7 @@
 import { CosError } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
+import { removeRecord } from "../state/record-file.ts";
 import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { formatReference } from "../formats/reference.ts";
@@ -21,7 +22,8 @@ export async function deploy(
 ): Promise<SlotSummary[]> {
   await using session = await Session.open(system, settings, events, true);
   const { kernel } = system, { fd, name } = session.partition;
-  refuseDeployed(session.look());
+  const before = session.look();
+  refuseDeployed(before);
   const source = await resolveSource(system, settings, signal);
   const waiver = requireWaiver(source, settings.waiver);
   checkSpace(source, kernel.fstatfs(fd).available, name);
@@ -47,9 +49,10 @@ export async function deploy(
     noteOperation(session, operation);
   } catch (thrown) {
     removeTransition(session);
+    if (before.record.condition === "absent") removeRecord(kernel, fd);
     throw thrown;
   }
-  return describeSlots(session.look());
+  return session.afterwards("looking at the result", [], () => describeSlots(session.look()));
 }
 
 function refuseDeployed({ slots, partition }: View): void {

@@ -42,9 +42,11 @@ export function noteImages(session: Session, images: Readonly<Record<string, Ima
 
 /** Adds an operation, and forgets images that are gone. */
 export function noteOperation(session: Session, operation: OperationRecord): void {
-  const { slots, record } = session.look();
-  const present = new Set([...slots.images.values()].flatMap(({ uuid }) => uuid ?? []));
-  write(session, record, withOperation(record.record, operation, present));
+  session.afterwards("writing the record", undefined, () => {
+    const { slots, record } = session.look();
+    const present = new Set([...slots.images.values()].flatMap(({ uuid }) => uuid ?? []));
+    write(session, record, withOperation(record.record, operation, present));
+  });
 }
 
 function write(session: Session, { condition }: LoadedRecord, record: InstallRecord): void {

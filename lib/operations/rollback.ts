@@ -35,7 +35,7 @@ export async function rollback(
   events({ kind: "phase", phase: "switch", text: "Switching" });
   const warnings = await switchSlots(session, view, plan);
   const version = (summaries: SlotSummary[]) => summaries.find(({ slot }) => slot === "active")?.version;
-  const after = describeSlots(session.look());
+  const after = session.afterwards("looking at the result", [], () => describeSlots(session.look()));
   noteOperation(session, {
     kind: "rollback",
     at: new Date(system.now()).toISOString(),

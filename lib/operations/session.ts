@@ -116,6 +116,20 @@ export class Session implements AsyncDisposable {
     return look(this.system, this.partition);
   }
 
+  /**
+   * For what comes after a switch: that is done, whatever fails now, and to end with an error would make a controller do it
+   * again. A failure is a warning, and `instead` the result.
+   */
+  afterwards<T>(what: string, instead: T, work: () => T): T {
+    try {
+      return work();
+    } catch (thrown) {
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      this.events({ kind: "warning", text: `It is done, but ${what} failed: ${why}.` });
+      return instead;
+    }
+  }
+
   async run(steps: readonly SwitchStep[]): Promise<void> {
     await executeSteps(this.executor, steps);
   }

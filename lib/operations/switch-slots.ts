@@ -1,4 +1,5 @@
 /** Carrying out a switch: what fails before the new system is bootable is undone, what fails after it is a warning. */
+import { CosError } from "../base/errors.ts";
 import { planUndo, type SwitchPlan } from "../state/switch.ts";
 import type { Session, View } from "./session.ts";
 
@@ -14,7 +15,7 @@ export async function switchSlots(session: Session, start: View, plan: SwitchPla
     await session.run(commit);
   } catch (thrown) {
     session.events({ kind: "phase", phase: "undo", text: "Undoing what was begun" });
-    await session.run(planUndo(start.state, session.look().state));
+    await undo(session, start, thrown);
     throw thrown;
   }
   const warnings: string[] = [];
@@ -30,4 +31,35 @@ export async function switchSlots(session: Session, start: View, plan: SwitchPla
   }
   for (const text of warnings) session.events({ kind: "warning", text });
   return warnings;
+}
+
+/**
+ * A checkpoint that fails does not stop it: names put back that are not safe yet are better than names not put back. Throws where
+ * the disk refuses even that; then the next run mends it.
+ */
+async function undo(session: Session, start: View, reason: unknown): Promise<void> {
+  let failure: unknown;
+  try {
+    for (const step of planUndo(start.state, session.look().state)) {
+      try {
+        await session.run([step]);
+      } catch (thrown) {
+        failure = thrown;
+        if (step.do !== "checkpoint") break;
+      }
+    }
+  } catch (thrown) {
+    failure = thrown;
+  }
+  if (failure === undefined) return;
+  const message = (thrown: unknown) => thrown instanceof Error ? thrown.message : String(thrown);
+  throw new CosError(
+    "SYSTEM_CALL",
+    `The switch failed (${message(reason)}), and so did undoing it (${message(failure)}).`,
+    {
+      hint:
+        "Both systems are still there. Look at the kernel's log (dmesg) for errors of the disk; when it works again, run: cos repair",
+      cause: reason,
+    },
+  );
 }

@@ -81,7 +81,11 @@ export async function upgrade(
   const plan = await planUpgrade(system, settings, view, signal);
   planned(plan);
   const warnings = await applyUpgrade(session, view, plan, settings, signal);
-  return { plan, warnings, after: describeSlots(session.look()) };
+  return {
+    plan,
+    warnings,
+    after: session.afterwards("looking at the result", [], () => describeSlots(session.look())),
+  };
 }
 
 async function planUpgrade(

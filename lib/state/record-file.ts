@@ -53,3 +53,14 @@ export function storeRecord(kernel: Kernel, partition: number, { record, conditi
     kernel.close(dir);
   }
 }
+
+/** For a deployment that is undone: the partition held no record before. */
+export function removeRecord(kernel: Kernel, partition: number): void {
+  for (const file of [FILE, NEW_FILE]) {
+    try {
+      kernel.unlinkat(partition, file);
+    } catch (thrown) {
+      if (!hasErrno(thrown, "ENOENT")) throw thrown;
+    }
+  }
+}

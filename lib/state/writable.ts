@@ -1,6 +1,6 @@
 /** Making a state partition that the running system keeps read-only writable for a while. */
 import { byteStringOf } from "../base/byte-string.ts";
-import { CosError } from "../base/errors.ts";
+import { CosError, SystemCallError } from "../base/errors.ts";
 import type { StatePartition } from "../machine/state-partition.ts";
 import { hasErrno, type Kernel } from "../system/kernel.ts";
 
@@ -27,10 +27,12 @@ export function makeWritable(kernel: Kernel, partition: StatePartition, warn: (t
       try {
         kernel.remount(path, true);
       } catch (thrown) {
-        if (!hasErrno(thrown, "EBUSY")) throw thrown;
-        warn(
-          `${mountPoint} stays writable until the next boot: something still holds it, most likely the loop device of a replaced image.`,
-        );
+        // Whatever was to be done is done by now.
+        if (!(thrown instanceof SystemCallError)) throw thrown;
+        const why = thrown.errno === "EBUSY"
+          ? "something still holds it, most likely the loop device of a replaced image"
+          : `mount failed with ${thrown.errno}`;
+        warn(`${mountPoint} stays writable until the next boot: ${why}.`);
       }
     },
   };

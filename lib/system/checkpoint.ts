@@ -9,6 +9,8 @@ const EXT4_IOC_CHECKPOINT = 0x4004662b;
 // _IOWR('X', 119, int) and 120: include/uapi/linux/fs.h.
 const FIFREEZE = 0xc0045877, FITHAW = 0xc0045878;
 
+const THAW_TRIES = 100;
+
 /**
  * @param dir a directory of the filesystem. @param type its magic number, from fstatfs(2).
  * @param guarded asked before the filesystem is frozen: true where something outside this process will thaw it if this process
@@ -39,7 +41,20 @@ export async function checkpoint(
     if (hasErrno(thrown, "EOPNOTSUPP", "EBUSY", "EPERM", "ENOTTY")) return;
     throw thrown;
   }
-  kernel.ioctl(dir, FITHAW, 0);
+  thawAtOnce(kernel, dir);
+}
+
+/** Nothing else may be done before it has worked: on a frozen filesystem the next write would wait for ever. */
+function thawAtOnce(kernel: Kernel, dir: number): void {
+  for (let tries = 1;; tries++) {
+    try {
+      kernel.ioctl(dir, FITHAW, 0);
+      return;
+    } catch (thrown) {
+      if (hasErrno(thrown, "EINVAL")) return; // somebody else has thawed it
+      if (tries === THAW_TRIES) throw thrown;
+    }
+  }
 }
 
 /** For the guard: thaws what a dead process may have left frozen. EINVAL says that nothing was. */
