@@ -29,7 +29,6 @@ export const ERROR_CODES = {
   IMAGE_DAMAGED: { exit: 23, meaning: "the image that was written does not read back as it was written" },
   NO_FALLBACK: { exit: 24, meaning: "there is no other system to roll back to" },
   ALREADY_DEPLOYED: { exit: 25, meaning: "the state partition already holds a system" },
-  RECORD_UNREADABLE: { exit: 26, meaning: "the install record is damaged, or of a newer major version" },
   SYSTEM_CALL: { exit: 27, meaning: "the kernel refused a call that the job needs" },
   INTERNAL: { exit: 70, meaning: "a fault in cos itself" },
   INTERRUPTED: { exit: 130, meaning: "stopped by a signal before the switch; everything was undone" },

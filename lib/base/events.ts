@@ -18,7 +18,6 @@ export type CosEvent =
   /** `done` and `total` are compressed bytes of all layers; `total` is 0 where it is not known. */
   | { kind: "progress"; done: number; total: number; layer: number; layers: number; entries: number }
   | { kind: "layer"; index: number; layers: number; digest: Digest; bytes: number }
-  | { kind: "warning"; text: string; hint?: string }
-  | { kind: "note"; text: string };
+  | { kind: "warning"; text: string };
 
 export type Events = (event: CosEvent) => void;

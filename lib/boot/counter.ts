@@ -27,7 +27,9 @@ export function readBootCounter(kernel: Kernel, state: number): BootCounter {
     const counts = hook?.includes("grub_boot_assessment") === true && script?.includes(VARIABLE) === true;
     const block = read(COUNTER_FILE);
     const variables = block === undefined ? undefined : parseEnvBlock(block);
-    return { counts, tries: counts ? variables?.get(VARIABLE) ?? "" : "" };
+    // Without a block that can be written in place, nothing can be armed.
+    if (!counts || variables === undefined) return { counts: false, tries: "" };
+    return { counts, tries: variables.get(VARIABLE) ?? "" };
   } finally {
     tree.forget();
   }

@@ -7,6 +7,8 @@ export interface Mount {
   root: string;
   mountPoint: string;
   readOnly: boolean;
+  /** Options of the mount, as opposed to those of the filesystem. */
+  options: string[];
   type: string;
   source: string;
   /** Options of the filesystem itself. */
@@ -29,6 +31,7 @@ export function parseMountInfo(text: string): Mount[] {
       root: unescape(root),
       mountPoint: unescape(mountPoint),
       readOnly: options.split(",").includes("ro"),
+      options: options.split(","),
       type,
       source: unescape(source),
       superOptions: superOptions.split(","),

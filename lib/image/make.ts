@@ -1,7 +1,7 @@
 /** Making the filesystem image that a new system is written into. */
 import { type ByteString, displayName } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
-import { type Kernel, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR } from "../system/kernel.ts";
+import { hasErrno, type Kernel, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR } from "../system/kernel.ts";
 import { extents } from "../system/extents.ts";
 import { mustRun } from "../system/process.ts";
 import type { System } from "../system/system.ts";
@@ -45,13 +45,26 @@ export async function makeImage(
     await mustRun(system.programs, "mke2fs", args, "make the image's filesystem");
     // mke2fs zeroes some ranges by marking them as unwritten, and GRUB does not know that mark: as holes they read the same.
     for (const { offset, length, written } of [...extents(kernel, fd)]) {
-      if (!written) kernel.punchHole(fd, offset, length);
+      if (!written) emptyRange(kernel, fd, offset, length);
     }
   } catch (thrown) {
     kernel.close(fd);
     throw thrown;
   }
   return { fd, uuid, [Symbol.dispose]: () => kernel.close(fd) };
+}
+
+function emptyRange(kernel: Kernel, fd: number, offset: number, length: number): void {
+  try {
+    kernel.punchHole(fd, offset, length);
+  } catch (thrown) {
+    // Not every filesystem can; zeros that are written read the same.
+    if (!hasErrno(thrown, "EOPNOTSUPP")) throw thrown;
+    const zeros = new Uint8Array(1024 * 1024);
+    for (let at = 0; at < length; at += zeros.length) {
+      kernel.pwrite(fd, zeros.subarray(0, Math.min(zeros.length, length - at)), offset + at);
+    }
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 /** Which image this machine runs from. Names and labels can be stale; the inode behind the root's loop device cannot. */
+import { readTextFile } from "./files.ts";
 import { AT_FDCWD, type Kernel } from "../system/kernel.ts";
 import { LOOP_MAJOR, type LoopBacking, loopBacking } from "../system/loop.ts";
 
@@ -6,4 +7,20 @@ import { LOOP_MAJOR, type LoopBacking, loopBacking } from "../system/loop.ts";
 export function runningImage(kernel: Kernel, pid: number): LoopBacking | undefined {
   const root = kernel.statat(AT_FDCWD, "/", true);
   return root.devMajor === LOOP_MAJOR ? loopBacking(kernel, pid, root.devMinor) : undefined;
+}
+
+/** The files behind all loop devices of the machine. */
+export function usedImages(kernel: Kernel, pid: number): LoopBacking[] {
+  let names: string[];
+  try {
+    names = [...Deno.readDirSync("/sys/block")].map(({ name }) => name);
+  } catch (thrown) {
+    if (thrown instanceof Deno.errors.NotFound) return [];
+    throw thrown;
+  }
+  return names.flatMap((name) => {
+    const number = /^loop([0-9]+)$/.exec(name)?.[1];
+    if (number === undefined || readTextFile(`/sys/block/${name}/loop/backing_file`) === undefined) return [];
+    return loopBacking(kernel, pid, Number(number)) ?? [];
+  });
 }

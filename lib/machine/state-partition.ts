@@ -14,6 +14,7 @@ import {
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
   O_DIRECTORY,
   O_RDONLY,
   S_IFBLK,
@@ -39,6 +40,8 @@ export interface StatePartition extends Disposable {
   type: number;
   /** Where it is mounted for all to see; undefined where it is mounted only for this process. */
   mountPoint?: string;
+  /** Of the mount that was found. */
+  mountOptions: readonly string[];
   /** The mount that was found is read-only; writing needs a remount first. */
   readOnly: boolean;
 }
@@ -90,7 +93,9 @@ function openGiven(kernel: Kernel, given: string, write: boolean): StatePartitio
 
 /** A device that is mounted already is used where it is: a second mount could not differ in being read-only. */
 function openDevice(kernel: Kernel, name: string, device: string, write: boolean): StatePartition {
-  const mount = mounts().find((m) => m.device === device && m.root === "/");
+  const all = mounts().filter((m) => m.device === device && m.root === "/");
+  // Where one of several can be written, nothing needs to be remounted.
+  const mount = all.find((m) => !isReadOnly(m)) ?? all[0];
   if (mount !== undefined) return openMounted(kernel, mount.mountPoint, name, mount);
   const type = probe(kernel, byteStringOf(name))?.type;
   if (type === undefined) {
@@ -113,18 +118,42 @@ function openMounted(kernel: Kernel, directory: string, name: string, mount: Mou
     blockDevice: mount === undefined ? undefined : blockDeviceName(mount.device),
     type: kernel.fstatfs(fd).type,
     mountPoint: mount?.mountPoint,
-    readOnly: mount !== undefined && (mount.readOnly || mount.superOptions.includes("ro")),
+    mountOptions: mount?.options ?? [],
+    readOnly: mount !== undefined && isReadOnly(mount),
     [Symbol.dispose]: () => kernel.close(fd),
   };
 }
 
+/** The same filesystem may be mounted elsewhere, in another container for one: all its mounts share whether it can be written. */
+function mountState(kernel: Kernel, name: string, type: string, write: boolean): number {
+  const source = byteStringOf(name);
+  try {
+    return kernel.mountDetached(type, source, { readOnly: !write, attributes: MOUNT_ATTRIBUTES });
+  } catch (thrown) {
+    if (hasErrno(thrown, "EBUSY") && !write) {
+      const attributes = MOUNT_ATTRIBUTES | MOUNT_ATTR_RDONLY;
+      return kernel.mountDetached(type, source, { readOnly: false, attributes });
+    }
+    if (!hasErrno(thrown, "EBUSY", "EACCES", "EROFS")) throw thrown;
+    throw new CosError("SYSTEM_CALL", `Cannot mount ${name} for writing: ${thrown.errno}.`, {
+      hint: "It is write-protected, or mounted read-only somewhere else: look at lsblk, and unmount it there.",
+      cause: thrown,
+    });
+  }
+}
+
+function isReadOnly({ readOnly, superOptions }: Mount): boolean {
+  return readOnly || superOptions.includes("ro");
+}
+
 function detached(kernel: Kernel, name: string, device: string, type: string, write: boolean): StatePartition {
-  const fd = kernel.mountDetached(type, byteStringOf(name), { readOnly: !write, attributes: MOUNT_ATTRIBUTES });
+  const fd = mountState(kernel, name, type, write);
   return {
     fd,
     name,
     blockDevice: blockDeviceName(device),
     type: kernel.fstatfs(fd).type,
+    mountOptions: [],
     readOnly: !write,
     [Symbol.dispose]: () => kernel.close(fd),
   };
@@ -179,12 +208,24 @@ export function openSibling(
 }
 
 function* labelled(kernel: Kernel, label: string): Generator<{ name: string; device: string }> {
-  for (const { name } of Deno.readDirSync("/sys/class/block")) {
+  for (const name of blockDevices()) {
     const device = readTextFile(`/sys/class/block/${name}/dev`)?.trim();
     // A loop device without partitions that carries the label is an image file of somebody's, not this machine's disk.
     if (device === undefined || /^loop[0-9]+$/.test(name)) continue;
     if (readTextFile(`/sys/class/block/${name}/size`)?.trim() === "0") continue;
     if (probe(kernel, `/dev/${name}`)?.label === label) yield { name, device };
+  }
+}
+
+function blockDevices(): string[] {
+  try {
+    return [...Deno.readDirSync("/sys/class/block")].map(({ name }) => name);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new CosError("NOT_IMAGE_BASED", "Cannot look for a state partition: /sys is not mounted.", {
+      hint: "Mount it (mount -t sysfs sys /sys), or name the partition with --state.",
+      cause,
+    });
   }
 }
 

@@ -1,11 +1,7 @@
 /** A rollback: the fallback becomes the default. Nothing is fetched, and no proof is asked for: it was installed before. */
 import { CosError } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
-import { checkBootFiles } from "../boot/boot-files.ts";
-import { withImageTree } from "../image/mount.ts";
-import { imagePath } from "../state/slots.ts";
 import { planSwitch } from "../state/switch.ts";
-import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 import { noteOperation } from "./record-keeping.ts";
 import { refuseNamelessRunning, Session, type StateOptions, type View } from "./session.ts";
@@ -26,11 +22,13 @@ export async function rollback(
   signal: AbortSignal,
 ): Promise<RollbackResult> {
   await using session = await Session.open(system, options, events);
+  session.inspect();
   const view = session.look(), before = describeSlots(view);
   refuseNamelessRunning(view);
   const plan = planSwitch(view.state, { kind: "rollback", arm: false });
   if (plan === undefined) throw noFallback(view);
-  checkTarget(session);
+  // A system that lost its kernel must not become the default, whoever wants it.
+  if (view.state.images.get(view.state.names.passive ?? -1)?.broken) throw brokenTarget(view);
   signal.throwIfAborted();
   events({ kind: "phase", phase: "switch", text: "Switching" });
   const warnings = await switchSlots(session, view, plan);
@@ -47,19 +45,16 @@ export async function rollback(
   return { before, after, warnings };
 }
 
-/** A system that lost its kernel must not become the default, whoever wants it. */
-function checkTarget({ system: { kernel, pid }, partition }: Session): void {
-  const fd = kernel.openat(partition.fd, imagePath("passive"), O_RDONLY | O_NOFOLLOW);
-  try {
-    withImageTree(kernel, pid, fd, (tree) => checkBootFiles(tree, imagePath("passive")));
-  } finally {
-    kernel.close(fd);
-  }
-}
-
 function noFallback({ state: { names }, partition }: View): CosError {
   const why = names.passive === undefined ? "there is no passive.img" : "active.img and passive.img are the same image";
   return new CosError("NO_FALLBACK", `Cannot roll back on ${partition.name}: ${why}.`, {
     hint: "There is one system only; put another beside it with: cos upgrade IMAGE",
+  });
+}
+
+function brokenTarget({ partition }: View): CosError {
+  return new CosError("INCOMPLETE_SYSTEM", `Cannot roll back on ${partition.name}: passive.img could not boot.`, {
+    hint:
+      "It is damaged, or has no kernel, initrd or boot arguments; put a whole system in its place with: cos upgrade IMAGE",
   });
 }

@@ -3,17 +3,19 @@ import type { Events } from "../base/events.ts";
 import { CosError } from "../base/errors.ts";
 import { readBootCounter, writeTries } from "../boot/counter.ts";
 import { readTextFile } from "../machine/files.ts";
-import { runningImage } from "../machine/running.ts";
+import { runningImage, usedImages } from "../machine/running.ts";
 import { openStatePartition, type StatePartition } from "../machine/state-partition.ts";
 import { executeSteps, type Executor } from "../state/execute.ts";
 import { type LoadedRecord, loadRecord } from "../state/record-file.ts";
 import { lockState } from "../state/lock.ts";
+import { brokenImages } from "./broken-images.ts";
 import { hasImageDirectory, readSlots, type SlotImage, type Slots } from "../state/slots.ts";
 import { type ImageFacts, type ImageId, planRepair, type SlotState, type SwitchStep } from "../state/switch.ts";
 import { makeWritable } from "../state/writable.ts";
 import { checkpoint } from "../system/checkpoint.ts";
 import { FreezeGuard } from "../system/freeze-guard.ts";
 import { AT_FDCWD } from "../system/kernel.ts";
+import type { LoopBacking } from "../system/loop.ts";
 import type { System } from "../system/system.ts";
 
 export interface StateOptions {
@@ -28,8 +30,11 @@ export interface View {
   record: LoadedRecord;
 }
 
-/** The partition as it is at the moment. */
-export function look(system: System, partition: StatePartition): View {
+/**
+ * The partition as it is at the moment.
+ * @param broken images that could not boot, where that was asked (`brokenImages`).
+ */
+export function look(system: System, partition: StatePartition, broken: ReadonlySet<ImageId> = new Set()): View {
   const { kernel } = system;
   const slots = readSlots(kernel, partition.fd), record = loadRecord(kernel, partition.fd);
   const counter = readBootCounter(kernel, partition.fd);
@@ -37,18 +42,31 @@ export function look(system: System, partition: StatePartition): View {
   const images = new Map<ImageId, ImageFacts>();
   for (const [id, image] of slots.images) {
     const { label, checksummed } = image;
-    images.set(id, { label, checksummed, ranWell: ranWell(image, slots, record, running, counter.tries) });
+    images.set(id, {
+      label,
+      checksummed,
+      broken: broken.has(id),
+      ranWell: ranWell(image, slots, record, running, counter.tries),
+    });
   }
   const state: SlotState = { names: slots.names, images, running, matchesLabels: entriesMatchLabels(), ...counter };
   return { partition, slots, state, record };
 }
 
 function runningId(system: System, slots: Slots): ImageId | undefined {
+  const is = ({ id, devMajor, devMinor }: SlotImage, backing: LoopBacking) =>
+    id === backing.ino && devMajor === backing.devMajor && devMinor === backing.devMinor;
   const backing = runningImage(system.kernel, system.pid);
-  if (backing === undefined) return undefined;
-  for (const { id, devMajor, devMinor } of slots.images.values()) {
-    if (id === backing.ino && devMajor === backing.devMajor && devMinor === backing.devMinor) return id;
+  if (backing === undefined) {
+    // The root may be an overlay over an image, or this may be a container: an image that backs a loop device is in use.
+    const used = usedImages(system.kernel, system.pid);
+    const slotIds = [slots.names.active, slots.names.passive].flatMap((id) => id ?? []);
+    return slotIds.find((id) => {
+      const image = slots.images.get(id);
+      return image !== undefined && used.some((one) => is(image, one));
+    });
   }
+  for (const image of slots.images.values()) if (is(image, backing)) return image.id;
   // The root is a file of this partition without a name in it: an older tool replaced it, and only a reboot leads on.
   const [any] = slots.images.values();
   const here = any !== undefined && any.devMajor === backing.devMajor && any.devMinor === backing.devMinor;
@@ -86,6 +104,7 @@ export function refuseNamelessRunning({ state, partition }: View): void {
 export class Session implements AsyncDisposable {
   readonly #cleanup = new AsyncDisposableStack();
   #guard: FreezeGuard | undefined;
+  #broken: ReadonlySet<ImageId> = new Set();
   /** Opening it had something to mend. */
   repaired = false;
 
@@ -113,7 +132,12 @@ export class Session implements AsyncDisposable {
   }
 
   look(): View {
-    return look(this.system, this.partition);
+    return look(this.system, this.partition, this.#broken);
+  }
+
+  /** From here on `look` knows which images could not boot. */
+  inspect(): void {
+    this.#broken = brokenImages(this.system, this.partition, this.look().slots);
   }
 
   /**
@@ -162,7 +186,16 @@ export class Session implements AsyncDisposable {
     const view = this.look(), steps = planRepair(view.state);
     if (steps.length === 0) return;
     this.events({ kind: "phase", phase: "repair", text: "Mending what an earlier run left unfinished" });
-    await this.run(steps);
+    for (const step of steps) {
+      try {
+        await this.run([step]);
+      } catch (thrown) {
+        // A damaged image that takes no label must not keep the machine from being upgraded, which is what mends it.
+        if (step.do !== "label") throw thrown;
+        const why = thrown instanceof Error ? thrown.message : String(thrown);
+        this.events({ kind: "warning", text: `Could not label cOS/${step.name}.img: ${why}` });
+      }
+    }
     this.repaired = true;
   }
 

@@ -21,6 +21,8 @@ export interface Status {
   /** GRUB falls back by itself when the active system fails. */
   fallbackArmed: boolean;
   tries: string;
+  /** GRUB on this machine counts failed boots. */
+  counts: boolean;
   freeBytes: number;
   record: "present" | "absent" | "damaged" | "newer";
   /** An earlier run was cut short; the next command that writes mends it. */
@@ -41,6 +43,7 @@ export function status(system: System, { state }: StateOptions): Status {
     runningIsNoSlot: running !== undefined && running !== names.active && running !== names.passive,
     fallbackArmed: view.state.counts && view.state.tries !== "",
     tries: view.state.tries,
+    counts: view.state.counts,
     freeBytes: system.kernel.fstatfs(partition.fd).available,
     record: view.record.condition,
     unfinished: planRepair(view.state).length > 0,

@@ -29,7 +29,7 @@ export interface SlotSummary {
   allocated?: number;
 }
 
-/** @param versions of images that the record does not know, by UUID. */
+/** @param versions of images that the record does not know. */
 export function describeSlots(
   { slots, state, record }: View,
   versions: ReadonlyMap<number, OsRelease> = new Map(),

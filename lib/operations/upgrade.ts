@@ -18,6 +18,7 @@ import {
   type View,
 } from "./session.ts";
 import { requireWaiver, resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
+import { brokenImages } from "./broken-images.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
 
@@ -64,7 +65,7 @@ export async function planUpgradeOnly(
   requireRoot(system);
   using partition = openStatePartition(system.kernel, settings.state, false);
   requireImages(system, partition);
-  const view = look(system, partition);
+  const view = look(system, partition, brokenImages(system, partition, look(system, partition).slots));
   const state = afterSteps(view.state, planRepair(view.state));
   return await planUpgrade(system, settings, { ...view, state }, signal);
 }
@@ -77,6 +78,7 @@ export async function upgrade(
   planned: Planned,
 ): Promise<UpgradeResult> {
   await using session = await Session.open(system, settings, events);
+  session.inspect();
   const view = session.look();
   const plan = await planUpgrade(system, settings, view, signal);
   planned(plan);
@@ -102,8 +104,11 @@ async function planUpgrade(
   const action = whatToDo(view, digest);
   const { name, fd } = view.partition, freeBytes = system.kernel.fstatfs(fd).available;
   if (action === "install") checkSpace(source, freeBytes, name);
-  const warnings = view.state.counts ? [] : [
-    "Fallback is not armed: GRUB on this machine does not count failed boots; choose the fallback entry by hand if need be.",
+  // This version arms nothing yet, whatever GRUB could count.
+  const warnings = [
+    view.state.counts
+      ? "Fallback is not armed: this version of cos does not put a new system on trial; choose the fallback entry by hand if need be."
+      : "Fallback is not armed: GRUB on this machine does not count failed boots; choose the fallback entry by hand if need be.",
   ];
   return {
     action,

@@ -21,15 +21,12 @@ export interface Executor {
   checkpoint(): void | Promise<void>;
   /** `cos_tries` gets this value. */
   writeTries(value: string): void;
-  /** Before each step, for the log. */
-  step?(step: SwitchStep): void;
 }
 
 /** Stops at the first error and throws it; what was done by then stays done. */
 export async function executeSteps(executor: Executor, steps: readonly SwitchStep[]): Promise<void> {
   const { system: { kernel }, state } = executor;
   for (const step of steps) {
-    executor.step?.(step);
     switch (step.do) {
       case "link":
         kernel.linkat(state, imagePath(step.from), state, imagePath(step.to));

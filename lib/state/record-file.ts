@@ -1,5 +1,15 @@
 /** Reading and writing `cOS/state.json`, and its copy on the recovery partition. */
-import { hasErrno, type Kernel, O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } from "../system/kernel.ts";
+import {
+  hasErrno,
+  isRegular,
+  type Kernel,
+  O_CREAT,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_TRUNC,
+  O_WRONLY,
+} from "../system/kernel.ts";
 import { emptyRecord, type InstallRecord, parseRecord, printRecord, RECORD_VERSION } from "../formats/record.ts";
 import { IMAGE_DIRECTORY } from "./slots.ts";
 
@@ -18,13 +28,15 @@ export interface LoadedRecord {
 export function loadRecord(kernel: Kernel, partition: number): LoadedRecord {
   let fd;
   try {
-    fd = kernel.openat(partition, FILE, O_RDONLY | O_NOFOLLOW);
+    fd = kernel.openat(partition, FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch (thrown) {
     if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return { record: emptyRecord(), condition: "absent" };
+    if (hasErrno(thrown, "ELOOP", "ENXIO")) return { record: emptyRecord(), condition: "damaged" };
     throw thrown;
   }
   try {
-    const { size } = kernel.fstat(fd);
+    const status = kernel.fstat(fd), { size } = status;
+    if (!isRegular(status)) return { record: emptyRecord(), condition: "damaged" };
     const bytes = new Uint8Array(Math.min(size, MAX_SIZE + 1));
     const record = size > MAX_SIZE ? undefined : parseRecord(bytes.subarray(0, kernel.pread(fd, bytes, 0)));
     if (record === undefined) return { record: emptyRecord(), condition: "damaged" };

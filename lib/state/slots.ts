@@ -1,4 +1,5 @@
 /** What lies in `cOS/` of the state partition: the images by name and inode, with what their superblocks say. */
+import { CosError } from "../base/errors.ts";
 import { parseExtSuperblock, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE } from "../formats/ext-superblock.ts";
 import { hasErrno, isRegular, type Kernel, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import { IMAGE_NAMES, type ImageId, type ImageName } from "./switch.ts";
@@ -27,7 +28,7 @@ export interface Slots {
   images: ReadonlyMap<ImageId, SlotImage>;
 }
 
-/** @param state the top directory of the state partition. Names that are no regular file count as absent. */
+/** @param state the top directory of the state partition. Throws `IMAGE_DAMAGED` for a name that is no file. */
 export function readSlots(kernel: Kernel, state: number): Slots {
   const names: Partial<Record<ImageName, ImageId>> = {}, images = new Map<ImageId, SlotImage>();
   for (const name of IMAGE_NAMES) {
@@ -47,7 +48,11 @@ function readImage(kernel: Kernel, state: number, path: string): SlotImage | und
     if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return undefined;
     throw thrown;
   }
-  if (!isRegular(status)) return undefined;
+  if (!isRegular(status)) {
+    throw new CosError("IMAGE_DAMAGED", `Cannot work on the state partition: ${path} is no regular file.`, {
+      hint: "No tool of this family makes that; look at what it is, and move it away.",
+    });
+  }
   const fd = kernel.openat(state, path, O_RDONLY | O_NOFOLLOW);
   try {
     const bytes = new Uint8Array(SUPERBLOCK_SIZE);

@@ -32,6 +32,8 @@ export interface ImageFacts {
   /** The label cannot be changed in one write: see `relabels`. */
   checksummed: boolean;
   ranWell: boolean;
+  /** It could not boot: no filesystem, or no kernel in it. */
+  broken?: boolean;
 }
 
 export interface SlotState {
@@ -74,7 +76,7 @@ export interface SwitchPlan {
 }
 
 /**
- * Which slot holds the system that must survive: the running one, else what ran well, else active.
+ * Which slot holds the system that must survive: the running one, else what ran well, else what could boot, active first.
  * Undefined where the running image has no slot's name: nobody can say then what is safe, and only a reboot helps.
  */
 export function slotToKeep(state: SlotState): Slot | undefined {
@@ -83,13 +85,12 @@ export function slotToKeep(state: SlotState): Slot | undefined {
     if (names.active === running) return "active"; // while both names are one image, it counts as active
     return names.passive === running ? "passive" : undefined;
   }
-  const ranWell = (slot: Slot) => {
-    const id = names[slot];
-    return id !== undefined && images.get(id)?.ranWell === true;
-  };
-  if (ranWell("active")) return "active";
-  if (ranWell("passive")) return "passive";
-  return names.active !== undefined ? "active" : "passive";
+  const facts = (slot: Slot) => names[slot] === undefined ? undefined : images.get(names[slot]);
+  const usable = (slot: Slot) => facts(slot) !== undefined && facts(slot)?.broken !== true;
+  // A machine whose tries are used up rests on its fallback: that one runs.
+  const order: Slot[] = state.counts && state.tries === "0" ? ["passive", "active"] : ["active", "passive"];
+  return order.find((slot) => usable(slot) && facts(slot)?.ranWell === true) ?? order.find(usable) ??
+    order.find((slot) => names[slot] !== undefined) ?? "active";
 }
 
 /**

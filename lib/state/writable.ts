@@ -9,12 +9,12 @@ import { hasErrno, type Kernel } from "../system/kernel.ts";
  * what most likely holds it.
  */
 export function makeWritable(kernel: Kernel, partition: StatePartition, warn: (text: string) => void): Disposable {
-  const { readOnly, mountPoint, name } = partition;
+  const { readOnly, mountPoint, mountOptions, name } = partition;
   if (!readOnly) return { [Symbol.dispose]: () => undefined };
   if (mountPoint === undefined) throw new Error("a partition that only this process sees is mounted read-only");
   const path = byteStringOf(mountPoint);
   try {
-    kernel.remount(path, false);
+    kernel.remount(path, false, mountOptions);
   } catch (cause) {
     if (!hasErrno(cause, "EROFS", "EACCES", "EPERM", "EBUSY", "EINVAL")) throw cause;
     throw new CosError("SYSTEM_CALL", `Cannot make ${name} writable: mount failed with ${cause.errno}.`, {
@@ -25,7 +25,7 @@ export function makeWritable(kernel: Kernel, partition: StatePartition, warn: (t
   return {
     [Symbol.dispose]: () => {
       try {
-        kernel.remount(path, true);
+        kernel.remount(path, true, mountOptions);
       } catch (thrown) {
         // Whatever was to be done is done by now.
         if (!(thrown instanceof SystemCallError)) throw thrown;

@@ -37,8 +37,9 @@ export async function checkpoint(
   try {
     kernel.ioctl(dir, FIFREEZE, 0);
   } catch (thrown) {
-    // Somebody else froze it just now (EBUSY), or this filesystem cannot be frozen: syncfs was all that can be had.
-    if (hasErrno(thrown, "EOPNOTSUPP", "EBUSY", "EPERM", "ENOTTY")) return;
+    // This filesystem cannot be frozen: syncfs was all that can be had. One that somebody else has frozen (EBUSY) is an error: on
+    // XFS the boot loader would still see what was.
+    if (hasErrno(thrown, "EOPNOTSUPP", "EPERM", "ENOTTY")) return;
     throw thrown;
   }
   thawAtOnce(kernel, dir);

@@ -112,7 +112,8 @@ export interface Kernel {
   ioctl(fd: number, request: number, argument: number | Uint8Array): number;
   /** Takes an advisory lock without waiting; false where another process holds one. */
   tryLock(fd: number): boolean;
-  remount(path: ByteString, readOnly: boolean): void;
+  /** @param options of the mount that stay: `nosuid`, `nodev`, `noexec`, `noatime`, `nodiratime`, `relatime`; others are ignored. */
+  remount(path: ByteString, readOnly: boolean, options: readonly string[]): void;
   /**
    * Mounts a filesystem without a mount point: the descriptor returned is its root directory. Nobody else sees it, and it
    * goes when the last descriptor is closed, whatever ends the process (fsopen(2), Linux 5.2).

@@ -3,7 +3,6 @@ import { type ByteString, byteString, displayName, writeBytes } from "../base/by
 import { SystemCallError } from "../base/errors.ts";
 import { errnoName } from "./errno.ts";
 import {
-  AT_FDCWD,
   type DirectoryEntry,
   type FileStatus,
   type FilesystemStatus,
@@ -26,6 +25,14 @@ const SEEK_DATA = 3, SEEK_HOLE = 4;
 const FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2;
 const LOCK_EX = 2, LOCK_NB = 4;
 const MS_RDONLY = 1, MS_REMOUNT = 32;
+const MS_FLAGS: Record<string, number> = {
+  nosuid: 2,
+  nodev: 4,
+  noexec: 8,
+  noatime: 1024,
+  nodiratime: 2048,
+  relatime: 1 << 21,
+};
 const POSIX_FADV_WILLNEED = 3, POSIX_FADV_DONTNEED = 4;
 /** PATH_MAX of the kernel, its final NUL included. */
 const PATH_MAX = 4096;
@@ -416,8 +423,10 @@ export class LinuxKernel implements Kernel {
     throw new SystemCallError(reason, "flock", String(fd));
   }
 
-  remount(path: ByteString, readOnly: boolean): void {
-    const flags = MS_REMOUNT | (readOnly ? MS_RDONLY : 0);
+  remount(path: ByteString, readOnly: boolean, options: readonly string[]): void {
+    // The call sets all flags of the mount anew.
+    const kept = options.reduce((flags, option) => flags | (MS_FLAGS[option] ?? 0), 0);
+    const flags = MS_REMOUNT | kept | (readOnly ? MS_RDONLY : 0);
     this.#check(this.#c.mount(this.#b("none"), this.#a(path), null, BigInt(flags), null), "mount", path);
   }
 
@@ -496,6 +505,3 @@ function terminated(path: ByteString, target: Uint8Array<ArrayBuffer>): Uint8Arr
 function u64(view: DataView, at: number): number {
   return view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
 }
-
-/** The root of the caller's own view of the file tree, for absolute paths. */
-export const CWD = AT_FDCWD;

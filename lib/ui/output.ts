@@ -30,12 +30,15 @@ export function realOutput(terminalType: string | undefined): Output {
   };
 }
 
+/**
+ * What cannot be told must not steer what is done: a full log, a closed terminal or a reader that has gone never stops an upgrade
+ * half way, nor keeps it from being undone.
+ */
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
   const bytes = encoder.encode(text);
   try {
     for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
   } catch (thrown) {
-    // Whoever read it has gone (a pager, head): that is no error of ours, and must not stop an upgrade half way.
-    if (!(thrown instanceof Deno.errors.BrokenPipe)) throw thrown;
+    if (!(thrown instanceof Error)) throw thrown;
   }
 }

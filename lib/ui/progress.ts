@@ -38,9 +38,7 @@ export class ProgressView {
       case "progress":
         return this.#progress(event);
       case "warning":
-        return this.#line(`Warning: ${event.text}${event.hint === undefined ? "" : `\n  ${event.hint}`}`);
-      case "note":
-        return this.#line(event.text);
+        return this.#line(`Warning: ${event.text}`);
     }
   };
 

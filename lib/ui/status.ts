@@ -72,11 +72,19 @@ function bootText({ boot, installedAt }: SlotSummary): string {
   }
 }
 
-function fallbackLines({ fallbackArmed, tries, oneImage, slots }: Status): string[] {
+function fallbackLines({ fallbackArmed, tries, counts, oneImage, slots }: Status): string[] {
   const passive = slots.find(({ slot }) => slot === "passive");
   if (oneImage) return ["Fallback: none. Both slots are one image; the next upgrade puts another beside it."];
   if (passive?.present !== true) return ["Fallback: none. There is no passive image."];
+  if (fallbackArmed && tries === "0") {
+    return [
+      "Fallback: in use. The tries of the active system are used up; the passive one boots until the next upgrade.",
+    ];
+  }
   if (fallbackArmed) return [`Fallback: armed, ${tries} tries left.`];
+  if (counts) {
+    return ["Fallback: not armed. Nothing is on trial; the fallback entry of the boot menu starts the passive system."];
+  }
   return [
     "Fallback: not armed. GRUB does not count failed boots here; the fallback entry of its menu starts the passive system.",
   ];
@@ -102,6 +110,8 @@ export function renderPlan(plan: UpgradePlan): string {
   }
   detail("active", `becomes ${source.name}`);
   if (keep !== undefined) detail("passive", `becomes ${systemName(keep)}, the ${keep.slot} system of now`);
+  const lost = plan.before.find(({ slot, present, sameAsActive }) => slot !== plan.keep && present && !sameAsActive);
+  if (plan.action === "install" && lost !== undefined) detail("removed", systemName(lost));
   for (const warning of plan.warnings) lines.push(`Warning: ${warning}`);
   return `${lines.join("\n")}\n`;
 }

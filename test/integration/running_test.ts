@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot, type Booted, MOUNT_POINTS } from "../lab/booted.ts";
+import { mount } from "../lab/disk.ts";
+import { staticFile } from "../lab/static-file.ts";
 import { type LabMachine, labMachine } from "../lab/machine.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
@@ -118,4 +120,39 @@ Deno.test("a machine whose running image lost its names is asked to reboot first
     await must(booted, "status"),
     /^The running system is neither slot any more: it was replaced since it was booted\. Reboot before the next change\.$/m,
   );
+});
+
+Deno.test("a damaged active image is never kept as the fallback in the place of a whole one", async () => {
+  await using machine = await machineWith("v1", "v2");
+  {
+    await using state = await mount(machine.state, "rw");
+    await Deno.writeFile(join(state.path, "cOS/active.img"), new Uint8Array(1 << 20).fill(0x55));
+  }
+  const { err } = await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify");
+  assert.match(err, /passive {2}becomes Small v1, the passive system of now/);
+  assert.deepEqual(await versions(machine), { active: "v3", passive: "v1", labels: LABELS });
+});
+
+Deno.test("a damaged passive image keeps nobody from upgrading, and is no target of a rollback", async () => {
+  await using machine = await machineWith("v1", "v2");
+  {
+    await using state = await mount(machine.state, "rw");
+    await Deno.writeFile(join(state.path, "cOS/passive.img"), new Uint8Array(1 << 20).fill(0x55));
+  }
+  assert.deepEqual(await machine.cos("rollback"), {
+    status: 19,
+    out: "",
+    err: `Error: Cannot roll back on ${machine.state}: passive.img could not boot.\n` +
+      "  It is damaged, or has no kernel, initrd or boot arguments; put a whole system in its place with: cos upgrade IMAGE\n",
+  });
+  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify");
+  assert.deepEqual(await versions(machine), { active: "v3", passive: "v2", labels: LABELS });
+});
+
+Deno.test("output that nobody takes stops nothing", async () => {
+  await using machine = await machineWith("v1");
+  const words = ["upgrade", `oci:${join(machine.directory, "os")}:v2`, "--no-verify", "--state", machine.state];
+  const args = ["-c", 'exec "$@" >/dev/full 2>/dev/full', "sh", await staticFile(), ...words];
+  assert.equal((await new Deno.Command("sh", { args, stdin: "null" }).output()).code, 0);
+  assert.deepEqual(await versions(machine), { active: "v2", passive: "v1", labels: LABELS });
 });

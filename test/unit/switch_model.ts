@@ -36,6 +36,8 @@ export interface ModelImage {
   /** It marks itself good when it runs. */
   marks: boolean;
   checksummed: boolean;
+  /** It could not boot, and whoever looks into it sees that. */
+  broken?: boolean;
 }
 
 export interface World {
@@ -60,6 +62,7 @@ export function stateOf(disk: Disk, world: World, running: ImageId | undefined):
       label: disk.labels.get(id) ?? "",
       checksummed: image.checksummed,
       ranWell: image.ranWell || id === running,
+      broken: image.broken,
     });
   }
   return {

@@ -29,6 +29,7 @@ const A: ImageId = 1, P: ImageId = 2, N: ImageId = 3, X: ImageId = 4;
 const PROVEN = { good: true, ranWell: true },
   UNTRIED = { good: true, ranWell: false },
   BAD = { good: false, ranWell: false };
+const BROKEN = { ...BAD, broken: true };
 
 function disk(names: Names, labels: [ImageId, string][], tries: string): Disk {
   return { linux: { ...names }, grub: { ...names }, labels: new Map(labels), tries };
@@ -54,8 +55,9 @@ function* worlds(images: [ImageId, Partial<ModelImage> & Pick<ModelImage, "good"
 
 /** Every state partition that has at least one slot, as any tool or accident may have left it. */
 function* starts(): Generator<{ world: World; start: Disk; running: ImageId | undefined; what: string }> {
-  for (const a of [PROVEN, UNTRIED, BAD]) {
-    for (const p of [PROVEN, UNTRIED, BAD]) {
+  for (const a of [PROVEN, UNTRIED, BAD, BROKEN]) {
+    for (const p of [PROVEN, UNTRIED, BAD, BROKEN]) {
+      if (a === BROKEN && p === BROKEN) continue;
       for (const world of worlds([[A, a], [P, p]])) {
         for (
           const names of [{ active: A, passive: P }, { active: A, passive: A }, { active: A }, {
@@ -180,6 +182,30 @@ Deno.test("every cut of every upgrade leaves a machine that boots, keeps the sys
   );
   assertUnbroken(figures);
   assert.ok(figures.states > 10_000, `only ${figures.states} states`);
+});
+
+Deno.test("an image that could not boot is never the one to keep while another could", () => {
+  for (
+    const [a, p, kept] of [[BROKEN, UNTRIED, "passive"], [UNTRIED, BROKEN, "active"], [
+      BROKEN,
+      BROKEN,
+      "active",
+    ]] as const
+  ) {
+    for (const world of worlds([[A, a], [P, p]])) {
+      const start = disk({ active: A, passive: P }, [[A, SLOT_LABELS.active], [P, SLOT_LABELS.passive]], "");
+      assert.equal(slotToKeep(stateOf(start, world, undefined)), kept);
+    }
+  }
+});
+
+Deno.test("a machine whose tries are used up keeps the fallback that it rests on", () => {
+  for (const world of worlds([[A, UNTRIED], [P, UNTRIED]])) {
+    const labels: [ImageId, string][] = [[A, SLOT_LABELS.active], [P, SLOT_LABELS.passive]];
+    const tries = world.counts ? "0" : "";
+    const state = stateOf(disk({ active: A, passive: P }, labels, tries), world, undefined);
+    assert.equal(slotToKeep(state), world.counts ? "passive" : "active");
+  }
 });
 
 Deno.test("every cut of every rollback leaves a machine that boots, loses no system that ran well, and can be undone", () => {
