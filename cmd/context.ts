@@ -26,6 +26,8 @@ export interface Job {
   /** Aborted by SIGINT, SIGTERM and SIGHUP, with the error to throw. */
   signal: AbortSignal;
   output: Output;
+  /** What was warned of so far: JSON for programs must not know less than people do. */
+  warnings: readonly string[];
   /** Writes to standard output, after the moving line is taken away. */
   print(text: string): void;
 }
@@ -36,12 +38,17 @@ export interface Job {
 export async function runJob(context: CosContext, flags: CommonFlags, work: (job: Job) => Promise<void> | void) {
   const { output } = context, json = flags.json === true;
   const view = new ProgressView(output, () => Date.now());
-  const signal = stopSignals();
+  const signal = stopSignals(), warnings: string[] = [];
+  const events: Events = (event) => {
+    if (event.kind === "warning") warnings.push(event.text);
+    if (!json) view.events(event);
+  };
   try {
     const { realSystem } = await import("../lib/system/system.ts");
     await work({
       system: await realSystem(),
-      events: json ? () => undefined : view.events,
+      events,
+      warnings,
       signal,
       output,
       print: (text) => {

@@ -9,7 +9,7 @@ export interface UpgradeFlags extends ImageFlags {
 }
 
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
-  await runJob(this, flags, async ({ system, events, signal, output, print }) => {
+  await runJob(this, flags, async ({ system, events, signal, output, print, warnings }) => {
     const settings = upgradeSettings(image, flags, system);
     if (flags.dryRun) {
       const plan = await planUpgradeOnly(system, settings, signal);
@@ -19,7 +19,7 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: s
     const show = (plan: UpgradePlan) => {
       if (!flags.json) output.err(renderPlan(plan));
     };
-    const { plan, after, warnings } = await upgrade(system, settings, events, signal, show);
+    const { plan, after } = await upgrade(system, settings, events, signal, show);
     if (flags.json) print(resultJson({ plan: planValue(plan), slots: after, warnings }));
     else if (plan.action === "nothing") print("Nothing to do.\n");
     else print(`Upgraded. The next boot starts the active system:\n${renderSlots(after)}`);

@@ -11,7 +11,6 @@ import { switchSlots } from "./switch-slots.ts";
 export interface RollbackResult {
   before: SlotSummary[];
   after: SlotSummary[];
-  warnings: string[];
 }
 
 /** Throws `NO_FALLBACK`, `INCOMPLETE_SYSTEM` and what `Session.open` throws. */
@@ -42,7 +41,7 @@ export async function rollback(
     from: version(before),
     warnings: warnings.length > 0 ? warnings : undefined,
   });
-  return { before, after, warnings };
+  return { before, after };
 }
 
 function noFallback({ state: { names }, partition }: View): CosError {

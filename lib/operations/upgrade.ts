@@ -51,7 +51,6 @@ export interface UpgradePlan {
 export interface UpgradeResult {
   plan: UpgradePlan;
   after: SlotSummary[];
-  warnings: string[];
 }
 
 export type Planned = (plan: UpgradePlan) => void;
@@ -82,10 +81,9 @@ export async function upgrade(
   const view = session.look();
   const plan = await planUpgrade(system, settings, view, signal);
   planned(plan);
-  const warnings = await applyUpgrade(session, view, plan, settings, signal);
+  await applyUpgrade(session, view, plan, settings, signal);
   return {
     plan,
-    warnings,
     after: session.afterwards("looking at the result", [], () => describeSlots(session.look())),
   };
 }
@@ -140,18 +138,18 @@ async function applyUpgrade(
   plan: UpgradePlan,
   settings: UpgradeSettings,
   signal: AbortSignal,
-): Promise<string[]> {
+): Promise<void> {
   const { system } = session, source = formatReference(settings.image);
   switch (plan.action) {
     case "nothing":
-      return [];
+      return;
     case "switch": {
       const switchPlan = planSwitch(start.state, { kind: "rollback", arm: false });
       if (switchPlan === undefined) throw new Error("a passive image that is another has a plan");
       session.events({ kind: "phase", phase: "switch", text: "Switching: the image is here already" });
       const warnings = await switchSlots(session, start, switchPlan);
-      noteOperation(session, entry("upgrade", system.now(), plan, "done, without fetching"));
-      return warnings;
+      noteOperation(session, entry("upgrade", system.now(), plan, "done, without fetching", warnings));
+      return;
     }
     case "install": {
       const installed = await installImage(session, plan.source, settings.size, signal);
@@ -165,7 +163,7 @@ async function applyUpgrade(
         session.events({ kind: "phase", phase: "switch", text: "Switching" });
         const warnings = await switchSlots(session, ready, switchPlan);
         noteOperation(session, entry("upgrade", system.now(), plan, "done", warnings));
-        return warnings;
+        return;
       } catch (thrown) {
         removeTransition(session);
         throw thrown;
