@@ -1,5 +1,5 @@
 /**
- * Measures `cos upgrade` (the static file, a local registry, a lab disk) on a Debian system of some 500 MB against
+ * Measures `cos upgrade` (the static file, a local registry) on a Debian system of some 500 MB against
  * (a) `skopeo copy`, `umoci unpack` and `cp -a` into a mounted loop ext4, and
  * (b) the bare floor: `gzip -dc | tar x`, or `zstd -dc | tar x`, into a fresh mounted loop ext4, with sync.
  * All in one run, one after the other, the median of several.
@@ -7,8 +7,6 @@
 import { join } from "node:path";
 import { scratchDirectory } from "../test/lab/cleanup.ts";
 import { debianBase } from "../test/lab/debian-base.ts";
-import { mount } from "../test/lab/disk.ts";
-import { labMachine } from "../test/lab/machine.ts";
 import { startRegistry } from "../test/lab/registry.ts";
 import { run } from "../test/lab/run.ts";
 import { staticFile } from "../test/lab/static-file.ts";
@@ -92,13 +90,15 @@ say("making the Debian system, unless it is there (one or two minutes)");
 const base = await debianBase();
 const program = await staticFile();
 await using registry = await startRegistry();
-// The disk of the machine under test and the peers' images lie on the same filesystem.
-await using machine = await labMachine({ stateMiB: 6144 });
 await using scratch = scratchDirectory("bench");
+// A directory as the state partition: the images of all lie on the same filesystem, with one loop device between.
+const state = join(scratch.path, "state");
+Deno.mkdirSync(state);
+const cos = (command: string, kind: string) => run(program, [command, image(kind), "--no-verify", "--state", state]);
+const image = (kind: string) => `${registry.host}/os/base:${kind}`;
 const kinds = ["gzip", "zstd"] as const;
 for (const kind of kinds) await registry.push(base[kind], base.tag, `os/base:${kind}`);
-const image = (kind: string) => `${registry.host}/os/base:${kind}`;
-await machine.must("deploy", image("gzip"), "--no-verify");
+await cos("deploy", "gzip");
 
 const rows: Row[] = [];
 const add = (row: string, ours: number, theirs: number) => rows.push({ row, ours, theirs, ratio: ours / theirs });
@@ -107,8 +107,8 @@ for (const kind of kinds) {
   for (let i = 1; i <= runs; i++) {
     say(`${kind}, run ${i} of ${runs}`);
     // Another image is active in between: an upgrade to what is there already would do nothing.
-    await machine.must("upgrade", image(kind === "gzip" ? "zstd" : "gzip"), "--no-verify");
-    ours.push(await measure('exec "$@"', program, "upgrade", image(kind), "--no-verify", "--state", machine.state));
+    await cos("upgrade", kind === "gzip" ? "zstd" : "gzip");
+    ours.push(await measure('exec "$@"', program, "upgrade", image(kind), "--no-verify", "--state", state));
     floor.push(await measure(FLOOR, scratch.path, kind, ...layerFiles(base[kind])));
     // umoci 0.4.7 knows no zstd.
     if (kind === "gzip") peer.push(await measure(PEER, scratch.path, image(kind)));
@@ -121,11 +121,8 @@ for (const kind of kinds) {
   const memory = (measured: Measured[]) => Math.max(...measured.map(({ memory }) => memory));
   add(`upgrade, ${kind}, peak memory (MB) / the same limit of 170`, memory(ours), 170);
 }
-{
-  await using state = await mount(machine.state);
-  const left = [...Deno.readDirSync(join(state.path, "cOS"))].map(({ name }) => name).sort().join(" ");
-  if (left !== "active.img passive.img state.json") throw new Error(`scratch files stayed: ${left}`);
-}
+const left = [...Deno.readDirSync(join(state, "cOS"))].map(({ name }) => name).sort().join(" ");
+if (left !== "active.img passive.img state.json") throw new Error(`scratch files stayed: ${left}`);
 for (const { row, ours, theirs, ratio } of rows) {
   const numbers = { ours: Number(ours.toFixed(2)), theirs: Number(theirs.toFixed(2)), ratio: Number(ratio.toFixed(2)) };
   console.log(
