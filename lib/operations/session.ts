@@ -41,11 +41,13 @@ export function look(system: System, partition: StatePartition, broken: Readonly
   const running = runningId(system, slots);
   const images = new Map<ImageId, ImageFacts>();
   for (const [id, image] of slots.images) {
-    const { label, checksummed } = image;
+    const { label, checksummed, uuid } = image;
+    const onTrial = uuid === undefined ? undefined : record.record.images[uuid]?.armed;
     images.set(id, {
       label,
       checksummed,
       broken: broken.has(id),
+      onTrial,
       ranWell: ranWell(image, slots, record, running, counter.tries),
     });
   }

@@ -34,6 +34,8 @@ export interface ImageFacts {
   ranWell: boolean;
   /** It could not boot: no filesystem, or no kernel in it. */
   broken?: boolean;
+  /** Its tries are being counted; undefined where no record tells. */
+  onTrial?: boolean;
 }
 
 export interface SlotState {
@@ -245,6 +247,10 @@ export function planRepair(state: SlotState): SwitchStep[] {
     label("active", SLOT_LABELS.active);
     label("passive", SLOT_LABELS.passive);
   }
+  // What a cut run has armed for its own steps must not count down a system that ran well and is known not to be on trial. Of
+  // one that is not known to have run, the counting may be the only way back.
+  const active = names.active === undefined ? undefined : state.images.get(names.active);
+  if (active?.onTrial === false && active.ranWell && tries !== "0") setTries("");
   return list.steps;
 }
 

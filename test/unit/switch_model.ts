@@ -38,6 +38,8 @@ export interface ModelImage {
   checksummed: boolean;
   /** It could not boot, and whoever looks into it sees that. */
   broken?: boolean;
+  /** What the record says of its trial. */
+  onTrial?: boolean;
 }
 
 export interface World {
@@ -63,6 +65,7 @@ export function stateOf(disk: Disk, world: World, running: ImageId | undefined):
       checksummed: image.checksummed,
       ranWell: image.ranWell || id === running,
       broken: image.broken,
+      onTrial: image.onTrial,
     });
   }
   return {

@@ -44,6 +44,8 @@ function* worlds(images: [ImageId, Partial<ModelImage> & Pick<ModelImage, "good"
             marks: true,
             // What is new comes from this program, and has no checksums.
             checksummed: checksummed && id !== N,
+            // Half of the worlds have no record of what is on trial.
+            onTrial: matchesLabels ? false : undefined,
             ...image,
           }]);
           yield { counts, matchesLabels, fragment, images: new Map(all) } satisfies World;
@@ -90,7 +92,7 @@ function assertUnbroken(figures: Figures): void {
 }
 
 function withNew(world: World, image: Partial<ModelImage> & Pick<ModelImage, "good" | "ranWell">): World {
-  const made: ModelImage = { marks: true, checksummed: false, ...image };
+  const made: ModelImage = { marks: true, checksummed: false, onTrial: image.marks ?? true, ...image };
   return { ...world, images: new Map([...world.images, [N, made]]) };
 }
 
@@ -196,6 +198,21 @@ Deno.test("an image that could not boot is never the one to keep while another c
       const start = disk({ active: A, passive: P }, [[A, SLOT_LABELS.active], [P, SLOT_LABELS.passive]], "");
       assert.equal(slotToKeep(stateOf(start, world, undefined)), kept);
     }
+  }
+});
+
+Deno.test("repair stops counting tries of a system that is known not to be on trial, and leaves all others alone", () => {
+  for (
+    const [onTrial, tries, expected] of [[false, "3", ""], [false, "0", "0"], [true, "2", "2"], [
+      undefined,
+      "3",
+      "3",
+    ]] as const
+  ) {
+    const [world] = worlds([[A, { ...PROVEN, onTrial }], [P, PROVEN]], false);
+    assert.ok(world?.counts);
+    const start = disk({ active: A, passive: P }, [[A, SLOT_LABELS.active], [P, SLOT_LABELS.passive]], tries);
+    assert.equal(applySteps(start, planRepair(stateOf(start, world, A))).tries, expected);
   }
 });
 
