@@ -60,12 +60,21 @@ Deno.test("mountinfo: with and without optional fields, escapes, read-only by th
   ].join("\n");
   const base = { root: "/", readOnly: false };
   assert.deepEqual(parseMountInfo(text), [
-    { ...base, device: "0:21", mountPoint: "/proc", type: "proc", source: "proc", superOptions: ["rw"] },
+    {
+      ...base,
+      device: "0:21",
+      mountPoint: "/proc",
+      options: ["rw", "nosuid", "nodev"],
+      type: "proc",
+      source: "proc",
+      superOptions: ["rw"],
+    },
     {
       ...base,
       device: "254:0",
       mountPoint: "/",
       readOnly: true,
+      options: ["ro", "relatime"],
       type: "ext4",
       source: "/dev/vda",
       superOptions: ["rw", "errors=remount-ro"],
@@ -75,6 +84,7 @@ Deno.test("mountinfo: with and without optional fields, escapes, read-only by th
       root: "/a dir",
       mountPoint: "/mnt/with\ttab\\back\nline",
       readOnly: false,
+      options: ["rw"],
       type: "ext2",
       source: "/dev/loop3",
       superOptions: ["ro"],
@@ -84,11 +94,12 @@ Deno.test("mountinfo: with and without optional fields, escapes, read-only by th
       device: "0:5",
       root: "/-",
       mountPoint: "/-",
+      options: ["rw"],
       type: "tmpfs",
       source: "none",
       superOptions: ["rw", "size=1k"],
     },
-    { ...base, device: "0:6", mountPoint: "/dash", type: "fuse.x", source: "-", superOptions: ["rw"] },
+    { ...base, device: "0:6", mountPoint: "/dash", options: ["rw"], type: "fuse.x", source: "-", superOptions: ["rw"] },
   ]);
 });
 
