@@ -23,7 +23,7 @@ export async function checkImage(
   checkExtents(kernel, file);
   // What is read from here on was not in memory: it comes from the disk.
   kernel.dropCache(file);
-  using loop = attachLoop(kernel, system.pid, file, { readOnly: true, directIo: false, name: "cos-check" });
+  using loop = attachLoop(kernel, system.pid, file, { readOnly: true, name: "cos-check" });
   const { status, output } = await system.programs.run("e2fsck", ["-fn", loop.path]);
   if (status !== 0) {
     throw damaged(`e2fsck ended with status ${status}`, { output });

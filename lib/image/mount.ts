@@ -15,9 +15,9 @@ export function mountImage(
   kernel: Kernel,
   pid: number,
   file: number,
-  options: { readOnly: boolean; directIo?: boolean; name: ByteString },
+  options: { readOnly: boolean; name: ByteString },
 ): MountedImage {
-  const loop = attachLoop(kernel, pid, file, { directIo: false, ...options });
+  const loop = attachLoop(kernel, pid, file, options);
   try {
     const fd = mountLoop(kernel, loop, options.readOnly);
     return {

@@ -125,6 +125,8 @@ function whatToDo({ state, slots, record }: View, digest: Digest | undefined): U
   const holds = (slot: Slot): ImageRecord | undefined => {
     const id = state.names[slot], uuid = id === undefined ? undefined : slots.images.get(id)?.uuid;
     const known = uuid === undefined ? undefined : record.record.images[uuid];
+    // An image that was damaged since does not hold what the record says.
+    if (id !== undefined && state.images.get(id)?.broken === true) return undefined;
     return digest !== undefined && known?.digest === digest ? known : undefined;
   };
   const active = holds("active");

@@ -5,6 +5,7 @@ import { boot, type Booted, MOUNT_POINTS } from "../lab/booted.ts";
 import { mount } from "../lab/disk.ts";
 import { staticFile } from "../lab/static-file.ts";
 import { type LabMachine, labMachine } from "../lab/machine.ts";
+import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
 
@@ -131,6 +132,17 @@ Deno.test("a damaged active image is never kept as the fallback in the place of 
   const { err } = await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify");
   assert.match(err, /passive {2}becomes Small v1, the passive system of now/);
   assert.deepEqual(await versions(machine), { active: "v3", passive: "v1", labels: LABELS });
+});
+
+Deno.test("an active image that lost its kernel is replaced by the very image that the record says it is", async () => {
+  await using machine = await machineWith("v1", "v2");
+  {
+    await using state = await mount(machine.state, "rw");
+    await run("debugfs", ["-w", "-R", "rm /boot/vmlinuz", join(state.path, "cOS/active.img")]);
+  }
+  const { err } = await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v2`, "--no-verify");
+  assert.match(err, /passive {2}becomes Small v1, the passive system of now/);
+  assert.deepEqual(await versions(machine), { active: "v2", passive: "v1", labels: LABELS });
 });
 
 Deno.test("a damaged passive image keeps nobody from upgrading, and is no target of a rollback", async () => {
