@@ -30,6 +30,7 @@ export interface ImageFlags extends CommonFlags {
   readonly noVerify?: boolean;
   readonly plainHttp?: boolean;
   readonly size?: number;
+  readonly replaceLinks?: boolean;
 }
 
 export const imageFlags = {
@@ -51,6 +52,12 @@ export const imageFlags = {
     optional: true,
     placeholder: "MIB",
     brief: "Least size of the new image's filesystem in MiB (3240; it takes only the space that its files need)",
+  },
+  replaceLinks: {
+    kind: "boolean",
+    optional: true,
+    withNegated: false,
+    brief: "Let a layer put a directory over a link like /lib, though that hides what lies in /usr/lib",
   },
   ...commonFlags,
 } as const;

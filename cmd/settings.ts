@@ -17,6 +17,7 @@ export function upgradeSettings(image: string, flags: ImageFlags, system: System
     image: parseReference(image),
     state: flags.state,
     size: (flags.size ?? DEFAULT_SIZE) * MIB,
+    replaceDirectoryLinks: flags.replaceLinks === true,
     plainHttp: flags.plainHttp === true,
     userAgent: `cos/${buildInfo().version}`,
     credentials: credentialLookup(environment),

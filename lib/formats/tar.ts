@@ -7,6 +7,7 @@
  * differently is settled the way the kernel's and the registries' tools settle it, or refused.
  */
 import { type ByteString, byteString } from "../base/byte-string.ts";
+import { ACL_RECORDS } from "./posix-acl.ts";
 import {
   base64,
   BLOCK,
@@ -43,6 +44,8 @@ export interface TarEntry {
   minor: number;
   /** Extended attributes by their full name (`user.x`, `security.capability`). */
   xattrs: Map<ByteString, Uint8Array>;
+  /** Access control lists that stand as text, by the attribute that they become; there only where the archive has any. */
+  acls?: Map<ByteString, ByteString>;
   /** The file has holes: `data` is called with offsets that leave them out. */
   sparse: boolean;
 }
@@ -348,6 +351,10 @@ export class TarReader {
       xattrs: this.#xattrs(),
       sparse: false,
     };
+    for (const [record, xattr] of ACL_RECORDS) {
+      const acl = text(record);
+      if (acl !== undefined) (entry.acls ??= new Map()).set(xattr, acl);
+    }
     if (type === "character" || type === "block") {
       entry.major = number(block, 329, 8, "device number");
       entry.minor = number(block, 337, 8, "device number");

@@ -28,7 +28,7 @@ export async function deploy(
   const waiver = requireWaiver(source, settings.waiver);
   checkSpace(source, kernel.fstatfs(fd).available, name);
   if (!hasImageDirectory(kernel, fd)) kernel.mkdirat(fd, IMAGE_DIRECTORY, 0o755);
-  const installed = await installImage(session, source, settings.size, signal);
+  const installed = await installImage(session, source, settings, signal);
   try {
     const ready = session.look(), plan = planSwitch(ready.state, { kind: "deploy" });
     if (plan === undefined) throw new Error("an empty partition has a plan");

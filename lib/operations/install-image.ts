@@ -25,6 +25,13 @@ export type Source =
   | { kind: "image"; image: ResolvedImage; name: string }
   | { kind: "directory"; reference: DirectoryReference; name: string };
 
+export interface InstallSettings {
+  /** The least nominal size in bytes. */
+  size: number;
+  /** Whether a layer may put a directory over a link like /lib. */
+  replaceDirectoryLinks: boolean;
+}
+
 export interface InstalledImage {
   uuid: string;
   digest?: Digest;
@@ -66,12 +73,11 @@ export function checkSpace(source: Source, free: number, partition: string): voi
 
 /**
  * Leaves a complete `transition.img` with the label of the active slot, flushed and read back; on any error nothing of it.
- * @param size the least nominal size in bytes.
  */
 export async function installImage(
   session: Session,
   source: Source,
-  size: number,
+  settings: InstallSettings,
   signal: AbortSignal,
 ): Promise<InstalledImage> {
   const { system, partition, events } = session, { kernel } = system;
@@ -82,12 +88,12 @@ export async function installImage(
   const path = imagePath("transition");
   try {
     using file = await makeImage(system, partition.fd, path, {
-      size: nominalSize(size, announcedBytes(source), free),
+      size: nominalSize(settings.size, announcedBytes(source), free),
       label: SLOT_LABELS.active,
       uuid,
     });
     const sums = new ContentSums(await crc32());
-    const written = await fill(session, source, file.fd, sums, signal);
+    const written = await fill(session, source, file.fd, sums, settings, signal);
     events({ kind: "phase", phase: "check", text: "Reading the new image back" });
     signal.throwIfAborted();
     const files = await checkImage(system, file.fd, sums);
@@ -111,7 +117,14 @@ export function removeTransition({ system: { kernel }, partition }: Session): vo
   }
 }
 
-async function fill(session: Session, source: Source, file: number, sums: ContentSums, signal: AbortSignal) {
+async function fill(
+  session: Session,
+  source: Source,
+  file: number,
+  sums: ContentSums,
+  { replaceDirectoryLinks }: InstallSettings,
+  signal: AbortSignal,
+) {
   const { system, partition, events } = session, { kernel } = system;
   const warn = (text: string) => events({ kind: "warning", text });
   using mounted = mountImage(kernel, system.pid, file, { readOnly: false, name: byteStringOf("cos-transition") });
@@ -121,6 +134,7 @@ async function fill(session: Session, source: Source, file: number, sums: Conten
   const writer = new TreeWriter(kernel, mounted.fd, {
     sums,
     warn,
+    replaceDirectoryLinks,
     reserve: (bytes) => {
       contentBytes += bytes;
       watch.reserve(bytes);

@@ -25,6 +25,8 @@ import { switchSlots } from "./switch-slots.ts";
 export interface UpgradeSettings extends SourceSettings, StateOptions {
   /** Least nominal size of the image, in bytes. */
   size: number;
+  /** Whether a layer may put a directory over a link like /lib. */
+  replaceDirectoryLinks: boolean;
 }
 
 export type UpgradeAction =
@@ -154,7 +156,7 @@ async function applyUpgrade(
       return;
     }
     case "install": {
-      const installed = await installImage(session, plan.source, settings.size, signal);
+      const installed = await installImage(session, plan.source, settings, signal);
       try {
         const ready = session.look();
         const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm: false });

@@ -4,14 +4,18 @@
  * on how many entries a layer claims to have.
  */
 import type { ByteString } from "../base/byte-string.ts";
+import { broken } from "./errors.ts";
+
+/** Bytes of names of hardlinks to lower layers; layers have some hundred such links. */
+const MAX_LINK_NAMES = 64 * 1024 * 1024;
 
 export class LayerMarks {
   #bits = new Uint8Array(4096);
   /**
    * A hardlink of this layer to a file of a lower one is a new name of an old inode: there only the name is this layer's.
-   * Such links are few, and their number is bounded with that of all entries.
    */
   #links = new Set<string>();
+  #linkNames = 0;
   /** Nothing lies below the first layer, so nothing has to be told apart. */
   #needed = false;
 
@@ -19,6 +23,7 @@ export class LayerMarks {
     this.#needed = index > 0;
     this.#bits.fill(0);
     this.#links.clear();
+    this.#linkNames = 0;
   }
 
   get needed(): boolean {
@@ -36,9 +41,12 @@ export class LayerMarks {
     this.#bits[byte] = (this.#bits[byte] ?? 0) | 1 << (ino & 7);
   }
 
-  /** A hardlink was made in the directory `parent` to the inode `ino`. */
+  /** A hardlink was made in the directory `parent` to the inode `ino`. Throws `BROKEN_LAYER` for more than memory should hold. */
   addLink(parent: number, name: ByteString, ino: number): void {
-    if (this.#needed && !this.#has(ino)) this.#links.add(`${parent}/${name}`);
+    if (!this.#needed || this.#has(ino)) return;
+    this.#linkNames += name.length + 16;
+    if (this.#linkNames > MAX_LINK_NAMES) throw broken("it has too many hardlinks to files of the layers below");
+    this.#links.add(`${parent}/${name}`);
   }
 
   /** Whether the name in the directory `parent`, which is of the inode `ino`, came with this layer. */

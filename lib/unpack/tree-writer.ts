@@ -25,6 +25,7 @@ import {
   type Time,
 } from "../system/kernel.ts";
 import { type ContentSums, sparseSum } from "../system/content-sums.ts";
+import { AccessLists } from "./access-lists.ts";
 import { DeferredLinks } from "./deferred-links.ts";
 import { broken } from "./errors.ts";
 import { LayerMarks } from "./layer-marks.ts";
@@ -36,12 +37,18 @@ export interface TreeWriterOptions {
   /** Called before `bytes` more are written, and before each new node with 0; throws `NO_SPACE` where they will not fit. */
   reserve(bytes: number): void;
   warn(text: string): void;
+  /** Whether a layer may put a directory over a link like /lib, as image-spec says, though that hides half of the system. */
+  replaceDirectoryLinks?: boolean;
+  /** Of all layers together; tests set a smaller bound. */
+  maxEntries?: number;
   /** Behave as on kernels without openat2(2), for tests. */
   openat2?: boolean;
 }
 
 /** More entries than any system has; a bound for whoever sends an endless archive. */
 const MAX_ENTRIES = 5_000_000;
+/** Bytes of the paths of directories, which are kept until their times are set; large systems have a few million. */
+const MAX_DIRECTORY_NAMES = 128 * 1024 * 1024;
 /** ext4 keeps times from 1901 to 2446 (its extra epoch bits). */
 const MIN_TIME = -(2 ** 31);
 const MAX_TIME = 15032385535;
@@ -77,7 +84,9 @@ export class TreeWriter implements TarSink {
   readonly #marks = new LayerMarks();
   /** Set behind the last layer. By inode number. */
   readonly #directories = new Map<number, Last>();
+  #directoryNames = 0;
   readonly #deferred = new DeferredLinks();
+  readonly #acls: AccessLists;
   /** Names at the top that are not part of any system; removed when the layer's hardlinks are made. */
   readonly #leftovers = new Set<ByteString>();
   #open: Open | undefined;
@@ -92,6 +101,7 @@ export class TreeWriter implements TarSink {
     this.#kernel = kernel;
     this.#options = options;
     this.#root = new TreeRoot(kernel, rootFd, options.openat2);
+    this.#acls = new AccessLists(options.warn);
     // The top exists before any layer says anything of it; where none does, it gets a time that is the same everywhere.
     this.#directories.set(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
   }
@@ -109,6 +119,9 @@ export class TreeWriter implements TarSink {
         if (this.#link(path, target)) return;
         throw broken(`the hardlink ${quote(path)} leads to ${quote(target)}, which does not exist`);
       });
+    }
+    for (const { path, ino, xattr, value } of this.#acls.take(this.#root)) {
+      this.#attempt(path, () => this.#setLate(path, ino, xattr, value));
     }
     for (const name of this.#leftovers) this.#attempt(name, () => this.#clear("", name));
     this.#leftovers.clear();
@@ -136,20 +149,29 @@ export class TreeWriter implements TarSink {
   }
 
   entry(entry: TarEntry): void {
-    if (++this.entries > MAX_ENTRIES) throw broken(`it has more than ${MAX_ENTRIES} entries`);
+    const most = this.#options.maxEntries ?? MAX_ENTRIES;
+    if (++this.entries > most) throw broken(`it has more than ${most} entries`);
     const path = cleanPath(entry.name);
     this.#attempt(path, () => {
-      if (path === "") return this.#top(entry);
-      const [parentPath, name] = splitPath(path), marker = this.#hasMarkers ? markerOf(name) : undefined;
-      if (marker?.kind === "whiteout") return this.#whiteout(parentPath, marker.name);
-      if (marker?.kind === "opaque") return this.#opaque(parentPath);
-      if (marker !== undefined) return;
-      const leftover = this.#hasMarkers ? aufsDirectory(parentPath) : undefined;
-      if (leftover !== undefined) this.#leftovers.add(leftover);
-      this.#options.reserve(0);
-      this.#deferred.forget(path);
-      this.#create(path, parentPath, name, entry);
+      const named = entry.acls === undefined ? [] : this.#acls.prepare(entry, path);
+      this.#place(path, entry);
+      const made = named.length > 0 ? this.#at(path) : undefined;
+      if (made !== undefined) this.#acls.wait(path, made.status.ino, named);
     });
+  }
+
+  #place(path: ByteString, entry: TarEntry): void {
+    this.#acls.forget(path);
+    if (path === "") return this.#top(entry);
+    const [parentPath, name] = splitPath(path), marker = this.#hasMarkers ? markerOf(name) : undefined;
+    if (marker?.kind === "whiteout") return this.#whiteout(parentPath, marker.name);
+    if (marker?.kind === "opaque") return this.#opaque(parentPath);
+    if (marker !== undefined) return;
+    const leftover = this.#hasMarkers ? aufsDirectory(parentPath) : undefined;
+    if (leftover !== undefined) this.#leftovers.add(leftover);
+    this.#options.reserve(0);
+    this.#deferred.forget(path);
+    this.#create(path, parentPath, name, entry);
   }
 
   data(bytes: Uint8Array, offset: number): void {
@@ -259,12 +281,7 @@ export class TreeWriter implements TarSink {
       const status = kernel.statat(parent.fd, name);
       if (isDirectory(status)) existed = true;
       else {
-        if ((status.mode & S_IFMT) === S_IFLNK && path === name && MERGED.has(name)) {
-          throw new CosError("BROKEN_LAYER", `Cannot unpack the layer: it puts a directory over the link /${name}.`, {
-            hint:
-              `The system below has /${name} inside /usr and would lose it: build the layer so that its files lie in /usr/${name}.`,
-          });
-        }
+        if ((status.mode & S_IFMT) === S_IFLNK) this.#keepMerged(path);
         parent = this.#clear(parentPath, name);
         kernel.mkdirat(parent.fd, name, 0o700);
       }
@@ -283,6 +300,8 @@ export class TreeWriter implements TarSink {
   }
 
   #rememberDirectory(ino: number, path: ByteString, { mtime, xattrs }: TarEntry): void {
+    this.#directoryNames += path.length - (this.#directories.get(ino)?.path.length ?? 0);
+    if (this.#directoryNames > MAX_DIRECTORY_NAMES) throw broken("its directories have too many long names");
     this.#directories.set(ino, { path, time: clamp(mtime), defaultAcl: xattrs.get(DEFAULT_ACL) });
   }
 
@@ -348,12 +367,11 @@ export class TreeWriter implements TarSink {
 
   #opaque(path: ByteString): void {
     if (!this.#marks.needed) return;
-    const [parentPath, name] = path === "" ? ["", "."] : splitPath(path);
-    const parent = this.#root.find(parentPath);
-    if (parent === undefined) return;
-    const status = this.#look(parent, name);
-    // Over a link the marker means the directory that takes the link's place: the link's target is not this layer's to clear.
-    if (status === undefined || !isDirectory(status)) return;
+    const found = this.#at(path);
+    if (found === undefined) return;
+    const { parent, name, status } = found;
+    if ((status.mode & S_IFMT) === S_IFLNK) return this.#unlinkDirectory(path, found);
+    if (!isDirectory(status)) return;
     const fd = this.#kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     try {
       const directory = { fd, ino: status.ino };
@@ -365,6 +383,32 @@ export class TreeWriter implements TarSink {
       this.#kernel.close(fd);
     }
     this.#settle();
+  }
+
+  /**
+   * An opaque marker over a link of a lower layer: the layer has a directory there, whose entry it left away. The link goes and
+   * its target stays as it is (stereoscope#694 cleared the target).
+   */
+  #unlinkDirectory(
+    path: ByteString,
+    { parent, name, status }: { parent: OpenDirectory; name: ByteString; status: FileStatus },
+  ): void {
+    if (this.#marks.isOwn(parent.ino, name, status.ino)) return;
+    this.#keepMerged(path);
+    this.#kernel.unlinkat(parent.fd, name);
+    this.#kernel.mkdirat(parent.fd, name, 0o755);
+    this.#marks.add(this.#kernel.statat(parent.fd, name).ino);
+    this.#pathsChanged = true;
+    this.#settle();
+  }
+
+  /** Throws `BROKEN_LAYER` where `path` is a link that a merged-usr system cannot do without. */
+  #keepMerged(path: ByteString): void {
+    if (!MERGED.has(path) || this.#options.replaceDirectoryLinks === true) return;
+    throw new CosError("BROKEN_LAYER", `Cannot unpack the layer: it puts a directory over the link /${path}.`, {
+      hint:
+        `The system below has /${path} inside /usr and would lose it: build the layer so that its files lie in /usr/${path}. Where it is meant so, say --replace-links.`,
+    });
   }
 
   /** After a removal: descriptors that were kept by path may lead elsewhere now. None may be in use when this is called. */
@@ -409,6 +453,14 @@ export class TreeWriter implements TarSink {
     return true;
   }
 
+  /** What is at a path, with the directory that it is in. */
+  #at(path: ByteString): { parent: OpenDirectory; name: ByteString; status: FileStatus } | undefined {
+    const [parentPath, name] = path === "" ? ["", "."] : splitPath(path);
+    const parent = this.#root.find(parentPath);
+    const status = parent === undefined ? undefined : this.#look(parent, name);
+    return parent === undefined || status === undefined ? undefined : { parent, name, status };
+  }
+
   #look(parent: OpenDirectory, name: ByteString): FileStatus | undefined {
     try {
       return this.#kernel.statat(parent.fd, name);
@@ -427,6 +479,14 @@ export class TreeWriter implements TarSink {
       if (key === DEFAULT_ACL && entry.type === "directory") continue; // comes last
       this.#xattr(key, value.length, () => kernel.setXattr(fd, key, value));
     }
+  }
+
+  /** For an attribute whose value was not known before: what took the file's place since does not get it. */
+  #setLate(path: ByteString, ino: number, xattr: ByteString, value: Uint8Array): void {
+    const found = this.#at(path), last = this.#directories.get(ino);
+    if (found === undefined || found.status.ino !== ino) return;
+    if (xattr === DEFAULT_ACL && last !== undefined) last.defaultAcl = value;
+    else this.#setXattrAt(found.parent, found.name, xattr, value);
   }
 
   #dropXattrs(fd: number, entry: TarEntry): void {

@@ -169,6 +169,82 @@ Deno.test("a directory's default ACL is set, and is not inherited by what the la
   });
 });
 
+const TEXT = "user::rwx,user:lisa:r-x:1000,group::r-x,mask::r-x,other::---";
+
+Deno.test("access lists that stand as text become the kernel's; an attribute said in bytes beats the text", async () => {
+  const pax = (access: string, more: [string, t.Bytes][] = []): t.Attributes => ({
+    mode: 0o750,
+    pax: [["SCHILY.acl.access", access], ...more],
+  });
+  await unpackBothWays([[
+    t.file("f", "x", pax(TEXT)),
+    t.file("plain", "x", pax("user::rw-,group::r--,other::---")),
+    t.file("both", "x", pax(TEXT.replace("1000", "7"), [["SCHILY.xattr.system.posix_acl_access", ACL]])),
+    t.fifo("pipe", pax(TEXT)),
+    t.directory("d", { ...pax(TEXT, [["SCHILY.acl.default", TEXT]]) }),
+    t.file("d/inside", "x", { mode: 0o640 }),
+    t.symlink("link", "f", { pax: [["SCHILY.acl.access", TEXT]] }),
+    t.hardlink("second", "f", { pax: [["SCHILY.acl.access", "user::rwx,group::rwx,other::rwx"]] }),
+  ]], ({ tree, warnings }) => {
+    const acl = base64(ACL);
+    for (const path of ["f", "both", "pipe", "second"]) {
+      assert.deepEqual([tree[path]?.xattrs, tree[path]?.mode], [{ "system.posix_acl_access": acl }, 0o750], path);
+    }
+    assert.deepEqual(tree["d"]?.xattrs, { "system.posix_acl_access": acl, "system.posix_acl_default": acl });
+    assert.deepEqual([tree["d/inside"]?.xattrs, tree["d/inside"]?.mode], [{}, 0o640]);
+    // What mode bits can say is mode bits, and the list says more exactly than the mode what the file had.
+    assert.deepEqual([tree["plain"]?.xattrs, tree["plain"]?.mode], [{}, 0o640]);
+    assert.deepEqual([tree["link"]?.xattrs, warnings], [{}, []]);
+  });
+});
+
+Deno.test("names in access lists are those of the image's own users and groups, wherever their files stand", async () => {
+  const text = "user::rwx,user:lisa:r-x,group::r-x,mask::r-x,other::---";
+  const list = { mode: 0o750, pax: [["SCHILY.acl.access", text]] as [string, string][] };
+  const passwd = t.file("etc/passwd", "root:x:0:0::/:\nlisa:x:1000:100::/:\n");
+  const acl = { "system.posix_acl_access": base64(ACL) };
+  await unpackBothWays([[
+    t.file("before", "x", list),
+    t.file("replaced", "x", list),
+    t.directory("d", { pax: [["SCHILY.acl.default", text]] }),
+    t.file("d/f", "x", { mode: 0o600 }),
+    t.directory("", { mode: 0o750, pax: [["SCHILY.acl.access", text]] }),
+    passwd,
+    t.file("replaced", "y"),
+  ], [t.file("above", "x", list), t.whiteout("etc/passwd")]], ({ tree, warnings }) => {
+    assert.deepEqual([tree["before"]?.xattrs, tree["."]?.xattrs, tree["replaced"]?.xattrs], [acl, acl, {}]);
+    assert.deepEqual([tree["d"]?.xattrs, tree["d/f"]?.xattrs], [{ "system.posix_acl_default": base64(ACL) }, {}]);
+    // The layer above has no such file any more: nobody of that name can come, and the rest of the list stays.
+    assert.deepEqual([tree["above"]?.mode, Object.keys(tree["above"]?.xattrs ?? {})], [0o750, [
+      "system.posix_acl_access",
+    ]]);
+    assert.deepEqual(warnings, [
+      'Left out the rights of the user "lisa" at "above": the image has nobody of that name.',
+    ]);
+  });
+  // Outside of the image nobody looks for names: its etc may be a link that leads anywhere.
+  await unpackBothWays([[
+    t.symlink("etc", "/proc/self/root/etc"),
+    t.file("f", "x", {
+      pax: [["SCHILY.acl.access", text.replace("lisa", "daemon")]],
+    }),
+  ]], ({ warnings }) => assert.equal(warnings.length, 1));
+});
+
+Deno.test("a text that is no access list is left out with a warning, and not without end", async () => {
+  const layer = Array.from(
+    { length: 40 },
+    (_, i) => t.file(`f${i}`, "x", { pax: [["SCHILY.acl.access", `owner@:\x1b${i}`]] }),
+  );
+  await unpackBothWays([layer], ({ warnings }) => {
+    assert.equal(warnings.length, 20);
+    assert.equal(
+      warnings[0],
+      'Left out the access rights of "f0": "owner@:\\\\u001b0" is no list of them.',
+    );
+  });
+});
+
 Deno.test("whiteouts that overlayfs left behind are no devices: they are left out with a warning", async () => {
   await unpackBothWays([[t.charDevice("d/gone\x1b", 0, 0), t.charDevice("zero", 0, 1)]], ({ tree, warnings }) => {
     assert.deepEqual(Object.keys(tree).sort(), [".", "zero"]);

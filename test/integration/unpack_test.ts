@@ -73,7 +73,14 @@ Deno.test("an opaque marker or a whiteout never reaches through a link", async (
   const replaced = ["link/", "link/new = n", "target/", "target/keep = k"];
   await becomes([lower, [t.opaque("link"), t.directory("link"), t.file("link/new", "n")]], replaced);
   await becomes([lower, [t.directory("link"), t.opaque("link"), t.file("link/new", "n")]], replaced);
-  await becomes([lower, [t.opaque("link")]], ["link -> target", "target/", "target/keep = k"]);
+  await becomes([lower, [t.opaque("link")]], ["link/", "target/", "target/keep = k"]);
+  await becomes([lower, [t.opaque("link"), t.file("link/new", "n")]], replaced);
+  // A link of the marker's own layer is newer than what the marker hides.
+  await becomes([lower, [t.symlink("link", "elsewhere"), t.opaque("link")]], [
+    "link -> elsewhere",
+    "target/",
+    "target/keep = k",
+  ]);
 });
 
 Deno.test("markers below what is no directory, or is not there, hide nothing", async () => {
@@ -260,7 +267,22 @@ Deno.test("a directory takes the place of a link, except where that would hide h
     "var/",
     "var/y = y",
   ]);
-  await breaks([merged, [t.directory("./lib")]], "Cannot unpack the layer: it puts a directory over the link /lib.");
+  const refused = "Cannot unpack the layer: it puts a directory over the link /lib.";
+  await breaks([merged, [t.directory("./lib")]], refused);
+  await breaks([merged, [t.opaque("lib")]], refused);
+  // Unless told otherwise.
+  for (const layer of [[t.directory("lib"), t.file("lib/y", "y")], [t.opaque("lib"), t.file("lib/y", "y")]]) {
+    await unpackBothWays([merged, layer], async (result) => {
+      assert.deepEqual(await outline(result), [
+        "lib/",
+        "lib/y = y",
+        "usr/",
+        "usr/lib/",
+        "usr/lib/x = x",
+        "var -> usr",
+      ]);
+    }, { replaceDirectoryLinks: true });
+  }
 });
 
 Deno.test("descriptors that were kept for a path are not used when the path leads elsewhere", async () => {

@@ -26,6 +26,8 @@ export interface UnpackOptions {
   /** Lays another kernel over the real one. */
   kernel?: (real: Kernel) => Kernel;
   reserve?: (bytes: number) => void;
+  replaceDirectoryLinks?: boolean;
+  maxEntries?: number;
 }
 
 export interface Unpacked {
@@ -64,6 +66,8 @@ export async function unpack(
       warn,
       reserve: options.reserve ?? (() => {}),
       openat2: options.openat2 ?? true,
+      ...(options.replaceDirectoryLinks !== undefined && { replaceDirectoryLinks: options.replaceDirectoryLinks }),
+      ...(options.maxEntries !== undefined && { maxEntries: options.maxEntries }),
     });
     const before = descriptors(kernel);
     try {
