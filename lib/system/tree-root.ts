@@ -201,6 +201,9 @@ export class TreeRoot {
           if (implied === undefined) return undefined;
           if (found !== undefined) kernel.unlinkat(parent, part);
           kernel.mkdirat(parent, part, 0o755);
+          // A parent with the setgid bit gives its group and the bit on, and the caller's umask takes bits away.
+          kernel.lchownat(parent, part, 0, 0);
+          kernel.fchmodat(parent, part, 0o755);
           implied(kernel.statat(parent, part));
         } else if (device(found) !== this.#device) throw broken(`the path ${displayName(path)} leads out of the image`);
         if (stack.length === MAX_DEPTH) throw broken(`the path ${displayName(path)} leads to a place too deep`);

@@ -27,6 +27,7 @@ import {
 import { type ContentSums, sparseSum } from "../system/content-sums.ts";
 import { AccessLists } from "./access-lists.ts";
 import { DeferredLinks } from "./deferred-links.ts";
+import { Directories } from "./directories.ts";
 import { broken } from "./errors.ts";
 import { LayerMarks } from "./layer-marks.ts";
 import { aufsDirectory, cleanPath, markerOf, splitPath } from "./paths.ts";
@@ -47,8 +48,6 @@ export interface TreeWriterOptions {
 
 /** More entries than any system has; a bound for whoever sends an endless archive. */
 const MAX_ENTRIES = 5_000_000;
-/** Bytes of the paths of directories, which are kept until their times are set; large systems have a few million. */
-const MAX_DIRECTORY_NAMES = 128 * 1024 * 1024;
 /** ext4 keeps times from 1901 to 2446 (its extra epoch bits). */
 const MIN_TIME = -(2 ** 31);
 const MAX_TIME = 15032385535;
@@ -70,21 +69,12 @@ interface Open {
   sum: number;
 }
 
-/** Attributes of a directory that its children would change, or that would change them. */
-interface Last {
-  path: ByteString;
-  time: Time;
-  defaultAcl?: Uint8Array;
-}
-
 export class TreeWriter implements TarSink {
   readonly #kernel: Kernel;
   readonly #root: TreeRoot;
   readonly #options: TreeWriterOptions;
   readonly #marks = new LayerMarks();
-  /** Set behind the last layer. By inode number. */
-  readonly #directories = new Map<number, Last>();
-  #directoryNames = 0;
+  readonly #directories = new Directories();
   readonly #deferred = new DeferredLinks();
   readonly #acls: AccessLists;
   /** Names at the top that are not part of any system; removed when the layer's hardlinks are made. */
@@ -103,7 +93,7 @@ export class TreeWriter implements TarSink {
     this.#root = new TreeRoot(kernel, rootFd, options.openat2);
     this.#acls = new AccessLists(options.warn);
     // The top exists before any layer says anything of it; where none does, it gets a time that is the same everywhere.
-    this.#directories.set(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
+    this.#directories.remember(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
   }
 
   /** @param hasMarkers false for a directory of this machine: there a name that begins with `.wh.` is one like others. */
@@ -129,15 +119,15 @@ export class TreeWriter implements TarSink {
 
   /** Must be called once, behind the last layer: sets the directories' times and closes what is open. */
   finish(): void {
-    for (const [ino, { path, time, defaultAcl }] of this.#directories) {
-      const directory = this.#root.find(path);
-      // The path may have gone, or lead through a link that came later: then it is not this directory any more.
-      if (directory === undefined || directory.ino !== ino) continue;
-      this.#attempt(path, () => {
-        if (defaultAcl !== undefined) this.#setXattrAt(directory, ".", DEFAULT_ACL, defaultAcl);
-        this.#kernel.utimensat(directory.fd, ".", time);
-      });
-    }
+    this.#directories.completeAll(
+      this.#kernel,
+      this.#root,
+      (directory, { path, time, defaultAcl }) =>
+        this.#attempt(path, () => {
+          if (defaultAcl !== undefined) this.#setXattrAt(directory, ".", DEFAULT_ACL, defaultAcl);
+          this.#kernel.utimensat(directory.fd, ".", time);
+        }),
+    );
     this.close();
   }
 
@@ -300,9 +290,7 @@ export class TreeWriter implements TarSink {
   }
 
   #rememberDirectory(ino: number, path: ByteString, { mtime, xattrs }: TarEntry): void {
-    this.#directoryNames += path.length - (this.#directories.get(ino)?.path.length ?? 0);
-    if (this.#directoryNames > MAX_DIRECTORY_NAMES) throw broken("its directories have too many long names");
-    this.#directories.set(ino, { path, time: clamp(mtime), defaultAcl: xattrs.get(DEFAULT_ACL) });
+    this.#directories.remember(ino, { path, time: clamp(mtime), defaultAcl: xattrs.get(DEFAULT_ACL) });
   }
 
   /** Symlinks, devices and pipes: made by `make`, never opened. */
@@ -396,10 +384,9 @@ export class TreeWriter implements TarSink {
     if (this.#marks.isOwn(parent.ino, name, status.ino)) return;
     this.#keepMerged(path);
     this.#kernel.unlinkat(parent.fd, name);
-    this.#kernel.mkdirat(parent.fd, name, 0o755);
-    this.#marks.add(this.#kernel.statat(parent.fd, name).ino);
     this.#pathsChanged = true;
     this.#settle();
+    this.#parent(path);
   }
 
   /** Throws `BROKEN_LAYER` where `path` is a link that a merged-usr system cannot do without. */
@@ -447,10 +434,29 @@ export class TreeWriter implements TarSink {
     } finally {
       kernel.close(fd);
     }
-    if (!empty || !doomed(parent.ino, name, status.ino)) return false;
+    if (!doomed(parent.ino, name, status.ino)) return false;
+    if (!empty) {
+      this.#imply(parent, name, status.ino);
+      return false;
+    }
     kernel.unlinkat(parent.fd, name, true);
+    this.#directories.forget(status.ino);
     this.#pathsChanged = true;
     return true;
+  }
+
+  /** A hidden directory whose name the layer needs for what it put below: it is one that the layer implies, as if made anew. */
+  #imply(parent: OpenDirectory, name: ByteString, ino: number): void {
+    const kernel = this.#kernel, fd = kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    try {
+      for (const key of kernel.listXattrs(fd)) this.#xattr(key, 0, () => kernel.removeXattr(fd, key));
+      kernel.fchown(fd, 0, 0);
+      kernel.fchmod(fd, 0o755);
+    } finally {
+      kernel.close(fd);
+    }
+    this.#directories.forget(ino);
+    this.#marks.add(ino);
   }
 
   /** What is at a path, with the directory that it is in. */

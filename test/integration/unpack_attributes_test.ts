@@ -116,6 +116,19 @@ Deno.test("directories keep their own time, whatever is made, replaced or remove
   });
 });
 
+Deno.test("a directory that was reached through a link keeps its time when the link goes, or leads elsewhere, or in a circle", async () => {
+  const lower = [
+    t.directory("d", { mtime: 1 }),
+    ...["gone", "moved", "circle"].map((name) => t.symlink(name, "d")),
+    ...["gone", "moved", "circle"].map((name, i) => t.directory(`${name}/in-${name}`, { mtime: 10 + i })),
+  ];
+  const upper = [t.whiteout("gone"), t.symlink("moved", "nowhere"), t.symlink("circle", "circle")];
+  await unpackBothWays([lower, upper], ({ tree }) => {
+    const times = ["d", "d/in-gone", "d/in-moved", "d/in-circle"].map((path) => tree[path]?.mtime);
+    assert.deepEqual(times, ["1000000000", "10000000000", "11000000000", "12000000000"]);
+  });
+});
+
 Deno.test("a directory said again has the new attributes, and none that only the old one had", async () => {
   await unpackBothWays([
     [

@@ -68,6 +68,34 @@ Deno.test("parents that a layer implies are its own: an opaque marker behind the
   await becomes([LOWER, [t.file("d/sub/n", "n"), t.opaque("d")]], ["d/", "d/sub/", "d/sub/n = n", "f = f"]);
 });
 
+Deno.test("a directory that is hidden, and implied by what its layer puts below, has nothing of the old one", async () => {
+  const lower = [
+    t.directory("d", { mode: 0o2770, uid: 5, gid: 6, mtime: 7, xattrs: { "user.x": "y" } }),
+    t.file("d/old", "old"),
+    t.directory("d/e", { mode: 0o700, uid: 5 }),
+  ];
+  for (const upper of [[t.whiteout("d"), t.file("d/e/new", "n")], [t.file("d/e/new", "n"), t.whiteout("d")]]) {
+    await unpackBothWays([lower, upper], ({ tree }) => {
+      for (const path of ["d", "d/e"]) {
+        const { mode, uid, gid, xattrs, mtime } = tree[path] ?? {};
+        assert.deepEqual({ mode, uid, gid, xattrs }, { mode: 0o755, uid: 0, gid: 0, xattrs: {} });
+        assert.notEqual(mtime, "7000000000");
+      }
+      assert.equal(tree["d/old"], undefined);
+    });
+  }
+});
+
+Deno.test("a directory that a layer implies is root's with mode 0755, whatever bits its parent gives on", async () => {
+  const layer = [t.directory("d", { mode: 0o2775, gid: 50 }), t.file("d/e/f/g", "x")];
+  await unpackBothWays([layer, [t.symlink("d/e/l", "f")], [t.opaque("d/e/l")]], ({ tree }) => {
+    for (const path of ["d/e", "d/e/f", "d/e/l"]) {
+      const { type, mode, uid, gid } = tree[path] ?? {};
+      assert.deepEqual({ type, mode, uid, gid }, { type: "directory", mode: 0o755, uid: 0, gid: 0 }, path);
+    }
+  });
+});
+
 Deno.test("an opaque marker or a whiteout never reaches through a link", async () => {
   const lower = [t.directory("target"), t.file("target/keep", "k"), t.symlink("link", "target")];
   const replaced = ["link/", "link/new = n", "target/", "target/keep = k"];

@@ -39,6 +39,8 @@ export async function runBytes(command: string, args: string[], options: RunOpti
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
     await ended;
   });
+  // A program that ends without reading its input says why by its exit code.
+  child.stdin.on("error", () => {});
   child.stdin.end(options.input ?? "");
   const { code, signal } = await ended.finally(() => running?.close());
   if (code === 0) return Buffer.concat(out);

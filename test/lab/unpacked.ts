@@ -57,36 +57,75 @@ export async function unpack(
   look: (result: Unpacked) => void | Promise<void>,
   options: UnpackOptions = {},
 ): Promise<void> {
-  await withTree(async ({ kernel: real, fd, path }) => {
-    const kernel = options.kernel?.(real) ?? real;
-    const warnings: string[] = [], warn = (text: string) => void warnings.push(text);
-    const sums = new ContentSums(await crc32());
-    const writer = new TreeWriter(kernel, fd, {
-      sums,
-      warn,
-      reserve: options.reserve ?? (() => {}),
-      openat2: options.openat2 ?? true,
-      ...(options.replaceDirectoryLinks !== undefined && { replaceDirectoryLinks: options.replaceDirectoryLinks }),
-      ...(options.maxEntries !== undefined && { maxEntries: options.maxEntries }),
-    });
-    const before = descriptors(kernel);
-    try {
-      for (const [index, layer] of layers.entries()) {
-        const archive = layer instanceof Uint8Array ? layer : t.tar(layer);
-        const { content, diffId } = packLayer(archive, options.compression ?? "gzip");
-        const bytes = pieces(content as Uint8Array, options.piece ?? 65536), { length: size } = content as Uint8Array;
-        const named = { index, name: `layer ${index + 1}`, diffId: diffId as Digest, size, bytes };
-        await applyLayer(named, writer, warn);
-      }
-      writer.finish();
-    } finally {
-      writer.close();
-      assert.equal(descriptors(kernel), before, "descriptors stayed open");
-    }
+  await withTree(async ({ kernel, fd, path }) => {
+    const result = await applyLayers(options.kernel?.(kernel) ?? kernel, fd, layers, options);
     const tree = Object.fromEntries((await listTree(path)).map((entry) => [entry.path, entry]));
     delete tree["lost+found"];
-    await look({ tree, warnings, sums, kernel, fd, path, entries: writer.entries });
+    await look({ ...result, tree, path });
   });
+}
+
+/** Many images beside one another on one filesystem, which is made but once; `look` gets each by its place in the list. */
+export async function unpackMany(
+  images: LayerContent[][],
+  look: (index: number, tree: TreeEntry[]) => void | Promise<void>,
+  options: (index: number) => UnpackOptions = () => ({}),
+): Promise<void> {
+  await withTree(async ({ kernel, fd, path }) => {
+    for (const [index, layers] of images.entries()) {
+      kernel.mkdirat(fd, String(index), 0o755);
+      const top = kernel.openat(fd, String(index), O_RDONLY | O_DIRECTORY);
+      try {
+        await applyLayers(kernel, top, layers, options(index));
+      } catch (cause) {
+        throw new Error(`image ${index} of the list cannot be unpacked: ${cause}`, { cause });
+      } finally {
+        kernel.close(top);
+      }
+    }
+    const trees = images.map((): TreeEntry[] => []);
+    for (const entry of await listTree(path)) {
+      const [, index = "", rest = ""] = /^([0-9]+)(?:\/(.*))?$/s.exec(entry.path) ?? [];
+      if (index === "") continue;
+      const inside = (path: string) => path.slice(index.length + 1);
+      const links = entry.links?.map(inside);
+      trees[Number(index)]?.push({ ...entry, path: rest === "" ? "." : rest, ...(links !== undefined && { links }) });
+    }
+    for (const [index, tree] of trees.entries()) await look(index, tree);
+  });
+}
+
+async function applyLayers(
+  kernel: Kernel,
+  fd: number,
+  layers: LayerContent[],
+  options: UnpackOptions,
+): Promise<Omit<Unpacked, "tree" | "path">> {
+  const warnings: string[] = [], warn = (text: string) => void warnings.push(text);
+  const sums = new ContentSums(await crc32());
+  const writer = new TreeWriter(kernel, fd, {
+    sums,
+    warn,
+    reserve: options.reserve ?? (() => {}),
+    openat2: options.openat2 ?? true,
+    ...(options.replaceDirectoryLinks !== undefined && { replaceDirectoryLinks: options.replaceDirectoryLinks }),
+    ...(options.maxEntries !== undefined && { maxEntries: options.maxEntries }),
+  });
+  const before = descriptors(kernel);
+  try {
+    for (const [index, layer] of layers.entries()) {
+      const archive = layer instanceof Uint8Array ? layer : t.tar(layer);
+      const { content, diffId } = packLayer(archive, options.compression ?? "gzip");
+      const bytes = pieces(content as Uint8Array, options.piece ?? 65536), { length: size } = content as Uint8Array;
+      const named = { index, name: `layer ${index + 1}`, diffId: diffId as Digest, size, bytes };
+      await applyLayer(named, writer, warn);
+    }
+    writer.finish();
+  } finally {
+    writer.close();
+    assert.equal(descriptors(kernel), before, "descriptors stayed open");
+  }
+  return { warnings, sums, kernel, fd, entries: writer.entries };
 }
 
 /** With and without openat2(2), which must make no difference. */

@@ -1,0 +1,97 @@
+/** Independent programs that unpack layers, and where each of them put the tree. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { disposable, scratchDirectory } from "./cleanup.ts";
+import { run } from "./run.ts";
+import { listTree, type TreeEntry } from "./tree.ts";
+
+/** Debian packages that they come in. */
+export const PEER_PACKAGES = ["libpython3.11-testsuite", "podman", "python3", "tar", "umoci"];
+
+export const PYTHON = "/usr/bin/python3";
+
+/** umoci: an independent unpacker of OCI layers; no zstd. */
+export async function umociTree(layout: string, tag: string, directory: string): Promise<TreeEntry[]> {
+  await run("umoci", ["raw", "unpack", "--image", `${layout}:${tag}`, directory]);
+  return await listTree(directory);
+}
+
+/** podman: containers/storage as container hosts use it, with the kernel's overlayfs over one directory a layer. */
+export async function podmanTree(layout: string, tag: string): Promise<TreeEntry[]> {
+  await using scratch = scratchDirectory("podman");
+  const at = (name: string) => join(scratch.path, name);
+  writeFileSync(
+    at("storage.conf"),
+    `[storage]\ndriver = "overlay"\nrunroot = "${at("run")}"\ngraphroot = "${at("graph")}"\n`,
+  );
+  writeFileSync(at("policy.json"), JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }));
+  const env = { CONTAINERS_STORAGE_CONF: at("storage.conf"), XDG_RUNTIME_DIR: at("run"), TMPDIR: scratch.path };
+  mkdirSync(at("run"));
+  const podman = (...args: string[]) => run("podman", ["--log-level=error", ...args], { env });
+  await using _unmounted = disposable(async () => {
+    await run("podman", ["image", "unmount", "--all", "--force"], { env, undoing: true });
+    // The driver leaves its own directory mounted over itself.
+    await run("sh", ["-c", 'umount "$1" 2>/dev/null || :', "sh", at("graph/overlay")], { undoing: true });
+  });
+  const id = (await podman("pull", "--quiet", "--signature-policy", at("policy.json"), `oci:${layout}:${tag}`)).trim();
+  return await listTree((await podman("image", "mount", id)).trim());
+}
+
+/** GNU tar, for one archive without markers. It warns by its exit code 1, which counts as success. */
+export async function gnuTree(archive: string, directory: string): Promise<TreeEntry[]> {
+  mkdirSync(directory);
+  const options = [
+    "--extract",
+    "--file",
+    archive,
+    "--directory",
+    directory,
+    "--preserve-permissions",
+    "--numeric-owner",
+  ];
+  await run("tar", [
+    ...options,
+    "--same-owner",
+    "--xattrs",
+    "--xattrs-include=*",
+    "--acls",
+    "--keep-directory-symlink",
+  ]);
+  return await listTree(directory);
+}
+
+const EXTRACT = `
+import sys, tarfile
+with tarfile.open(sys.argv[1], "r:", encoding="utf-8", errors="surrogateescape") as tar:
+    tar.extraction_filter = tarfile.fully_trusted_filter
+    tar.extractall(sys.argv[2], numeric_owner=True)
+`;
+
+/** Python's tarfile, for one archive without markers; it knows no extended attributes. */
+export async function tarfileTree(archive: string, directory: string): Promise<TreeEntry[]> {
+  mkdirSync(directory);
+  await run(PYTHON, ["-c", EXTRACT, archive, directory]);
+  return await listTree(directory);
+}
+
+/** The trees that the model (`layer_model.py`) makes of images, by name; the archives are files, uncompressed. */
+export async function modelTrees(images: { name: string; archives: string[] }[]): Promise<Map<string, ModelEntry[]>> {
+  const input = images.map(({ name, archives }) => [name, ...archives].join("\t")).join("\n");
+  const output = await run(PYTHON, [join(import.meta.dirname ?? ".", "layer_model.py")], { input });
+  const trees = new Map<string, ModelEntry[]>();
+  let tree: ModelEntry[] = [];
+  for (const line of output.split("\n")) {
+    if (line.startsWith("# ")) trees.set(line.slice(2), tree = []);
+    else if (line !== "") tree.push(JSON.parse(line));
+  }
+  return trees;
+}
+
+/** An entry whose time may be nobody's: then it is null. */
+export type ModelEntry = Omit<TreeEntry, "mtime"> & { mtime: string | null };
+
+/** The model's tree for comparison with one: a time that no entry says is taken from there. */
+export function withTimesOf(tree: TreeEntry[], model: ModelEntry[]): TreeEntry[] {
+  const times = new Map(tree.map(({ path, mtime }) => [path, mtime]));
+  return model.map((entry) => ({ ...entry, mtime: entry.mtime ?? times.get(entry.path) ?? "" }));
+}
