@@ -18,6 +18,8 @@ export type CosEvent =
   /** `done` and `total` are compressed bytes of all layers; `total` is 0 where it is not known. */
   | { kind: "progress"; done: number; total: number; layer: number; layers: number; entries: number }
   | { kind: "layer"; index: number; layers: number; digest: Digest; bytes: number }
+  /** Nothing happens for so many seconds, on purpose: a server asked for it, or a connection is given time. */
+  | { kind: "wait"; text: string; seconds: number }
   | { kind: "warning"; text: string };
 
 export type Events = (event: CosEvent) => void;

@@ -38,6 +38,7 @@ const descriptor = z.object({
   annotations: z.optional(z.nullable(z.record(z.string(), z.string()))),
   platform: z.optional(z.nullable(z.partial(platform))),
   artifactType: z.optional(z.string()),
+  urls: z.optional(z.nullable(z.array(z.string()))),
 });
 export type Descriptor = z.infer<typeof descriptor>;
 

@@ -2,14 +2,19 @@
 import { displayText } from "../base/byte-string.ts";
 import type { Descriptor, Platform } from "./manifest.ts";
 
+export interface MachinePlatform extends Platform {
+  /** The x86-64 level of the processor, 1 to 4. Asked only where an image wants more than the first; absent: the first. */
+  level?: () => number;
+}
+
 /** This machine's platform in Go's words, which images use. */
-export function platformOf(arch: string): Platform {
+export function platformOf(arch: string, level?: () => number): MachinePlatform {
   if (arch === "aarch64") return { os: "linux", architecture: "arm64", variant: "v8" };
-  return { os: "linux", architecture: "amd64" };
+  return { os: "linux", architecture: "amd64", ...(level !== undefined && { level }) };
 }
 
 /** The best fitting of an index's entries, or undefined. Attestations say `unknown/unknown` and never fit. */
-export function choosePlatform(entries: readonly Descriptor[], wanted: Platform): Descriptor | undefined {
+export function choosePlatform(entries: readonly Descriptor[], wanted: MachinePlatform): Descriptor | undefined {
   let best: Descriptor | undefined, bestRank = 0;
   for (const entry of entries) {
     const rank = fit(entry.platform ?? {}, wanted);
@@ -20,19 +25,31 @@ export function choosePlatform(entries: readonly Descriptor[], wanted: Platform)
 }
 
 /** 0 does not fit; larger is better. An entry without a platform fits anything, but worst. */
-export function fit(offered: Partial<Platform>, wanted: Platform): number {
+export function fit(offered: Partial<Platform>, wanted: MachinePlatform): number {
   if (offered.os === undefined && offered.architecture === undefined) return 1;
   if (offered.os !== wanted.os || offered.architecture !== wanted.architecture) return 0;
   const variant = offered.variant ?? "";
   switch (wanted.architecture) {
     case "arm64":
-      return variant === "" || variant === "v8" ? 3 : 0;
-    case "amd64":
-      // v2 and later need instructions that nobody has asked the processor for: only the baseline is safe to choose.
-      return variant === "" || variant === "v1" ? 3 : 0;
+      return variant === "" || variant === "v8" ? 2 : 0;
+    case "amd64": {
+      const level = variant === "" ? 1 : number(variant);
+      // What needs more than the processor has would die of its first such instruction.
+      return level === 1 || (level > 1 && level <= (wanted.level?.() ?? 1)) ? 1 + level : 0;
+    }
+    case "arm": {
+      // Each processor runs what was made for earlier ones; without a variant v7 is meant, as in Go and containerd.
+      const level = number(variant === "" ? "v7" : variant), own = number(wanted.variant ?? "v7");
+      return level >= 5 && level <= own ? level : 0;
+    }
     default:
-      return variant === (wanted.variant ?? "") ? 3 : 0;
+      return variant === (wanted.variant ?? "") ? 2 : 0;
   }
+}
+
+/** The number of `v3`; 0 of anything else. */
+function number(variant: string): number {
+  return Number(/^v([1-9])$/.exec(variant)?.[1] ?? 0);
 }
 
 /** For messages: the words come out of an index or a configuration that strangers wrote. */

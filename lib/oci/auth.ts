@@ -1,9 +1,8 @@
 /** Authentication with registries: the Distribution project's token specification, and HTTP Basic (RFC 7617). */
 
-export interface Credentials {
-  username: string;
-  password: string;
-}
+import type { Credentials } from "../formats/endpoint.ts";
+
+export type { Credentials };
 
 /** Finds credentials for a host and repository; undefined means: try without. */
 export type CredentialLookup = (host: string, repository: string) => Promise<Credentials | undefined>;
@@ -60,7 +59,7 @@ export function parseChallenges(header: string): Challenge[] {
   return challenges;
 }
 
-export function basicHeader({ username, password }: Credentials): string {
+export function basicHeader({ username, password }: Pick<Credentials, "username" | "password">): string {
   const bytes = new TextEncoder().encode(`${username}:${password}`);
   return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }

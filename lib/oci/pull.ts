@@ -9,9 +9,8 @@ import {
   parseConfig,
   type ParsedManifest,
   parseManifest,
-  type Platform,
 } from "../formats/manifest.ts";
-import { choosePlatform, fit, formatPlatform } from "../formats/platform.ts";
+import { choosePlatform, fit, formatPlatform, type MachinePlatform } from "../formats/platform.ts";
 import type { ImageSource } from "./source.ts";
 import { digestOf, mismatch, verified, verifiedBytes, verifyBytes } from "./verified.ts";
 
@@ -43,7 +42,7 @@ const SHOWN_PLATFORMS = 12;
  */
 export async function resolveImage(
   source: ImageSource,
-  platform: Platform,
+  platform: MachinePlatform,
   signal?: AbortSignal,
 ): Promise<ResolvedImage> {
   const top = await source.top(signal);

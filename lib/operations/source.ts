@@ -1,9 +1,14 @@
 /** From what the operator named to something that can be installed. */
 import { CosError } from "../base/errors.ts";
 import { type Digest, shortDigest } from "../base/digest.ts";
-import { formatReference, type ImageReference } from "../formats/reference.ts";
-import { platformOf } from "../formats/platform.ts";
+import type { Events } from "../base/events.ts";
+import type { Endpoint, TlsSettings } from "../formats/endpoint.ts";
+import { formatReference, type ImageReference, type RegistryReference } from "../formats/reference.ts";
+import { type MachinePlatform, platformOf } from "../formats/platform.ts";
+import { x86Level } from "../formats/cpuinfo.ts";
+import { readTextFile } from "../machine/files.ts";
 import type { CredentialLookup } from "../oci/auth.ts";
+import { registryEndpoint } from "../oci/endpoint.ts";
 import { LayoutSource } from "../oci/layout.ts";
 import { resolveImage } from "../oci/pull.ts";
 import { RegistrySource } from "../oci/registry.ts";
@@ -14,8 +19,18 @@ import type { Waiver } from "./record-keeping.ts";
 export interface SourceSettings {
   image: ImageReference;
   credentials: CredentialLookup;
+  /** Speak to the registry itself without TLS. */
   plainHttp: boolean;
   userAgent: string;
+  /** Certificates for a host (with port), where the machine has some for it. */
+  hostTls?: (host: string) => Promise<TlsSettings>;
+  /**
+   * Where a configuration says that the repository is fetched from, in order, the registry itself included where it is to be
+   * asked; undefined: it says nothing, and the registry itself is asked.
+   */
+  mirrors?: (host: string, repository: string) => Promise<readonly Endpoint[] | undefined>;
+  /** Told of waits and of mirrors that are passed over. */
+  events?: Events;
   /** Absent: the image must be proven, or it is refused. */
   waiver?: Waiver;
 }
@@ -25,8 +40,20 @@ export async function resolveSource(system: System, settings: SourceSettings, si
   if (reference.kind === "directory") return { kind: "directory", reference, name };
   const source = reference.kind === "layout"
     ? new LayoutSource(reference)
-    : new RegistrySource(reference, system, settings);
-  return { kind: "image", image: await resolveImage(source, platformOf(Deno.build.arch), signal), name };
+    : new RegistrySource(reference, system, { ...settings, endpoints: await endpointsOf(reference, settings) });
+  return { kind: "image", image: await resolveImage(source, thisPlatform(), signal), name };
+}
+
+async function endpointsOf(reference: RegistryReference, settings: SourceSettings): Promise<readonly Endpoint[]> {
+  const { host, repository } = reference;
+  const configured = await settings.mirrors?.(host, repository);
+  if (configured !== undefined && configured.length > 0) return configured;
+  const tls = await settings.hostTls?.(host);
+  return [registryEndpoint(reference, { plainHttp: settings.plainHttp, tls })];
+}
+
+function thisPlatform(): MachinePlatform {
+  return platformOf(Deno.build.arch, () => x86Level(readTextFile("/proc/cpuinfo") ?? ""));
 }
 
 export function sourceDigest(source: Source): Digest | undefined {

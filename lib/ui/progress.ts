@@ -37,6 +37,8 @@ export class ProgressView {
         return;
       case "progress":
         return this.#progress(event);
+      case "wait":
+        return this.#line(`  ${event.text}`);
       case "warning":
         return this.#line(`Warning: ${event.text}`);
     }

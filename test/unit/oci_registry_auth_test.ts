@@ -71,9 +71,12 @@ Deno.test("Bearer: a token is fetched with the login where there is one, for wha
     wants(registry, `Basic realm=x, Bearer realm="${registry.tokens}/auth?a=b",service="the registry"`, "Bearer t0ken");
     const source = sourceOf(`${registry.host}/team/os:v1`, { credentials: () => Promise.resolve(credentials) });
     await source.top();
+    const account = credentials ? "&account=user" : "";
     assert.deepEqual(authorizations(registry), [
       "registry /manifests/v1 null",
-      `token /auth?a=b&service=the+registry&scope=repository%3Ateam%2Fos%3Apull ${credentials ? LOGIN_HEADER : null}`,
+      `token /auth?a=b${account}&service=the+registry&scope=repository%3Ateam%2Fos%3Apull ${
+        credentials ? LOGIN_HEADER : null
+      }`,
       "registry /manifests/v1 Bearer t0ken",
     ]);
   }
@@ -190,7 +193,7 @@ Deno.test("the token server's own redirects keep the login from other hosts", as
   wants(registry, `Bearer realm="${registry.tokens}/auth"`, "Bearer t0ken");
   await sourceOf(`${registry.host}/team/os:v1`, withLogin).top();
   assert.deepEqual(authorizations(registry).slice(1), [
-    `token /auth?scope=repository%3Ateam%2Fos%3Apull ${LOGIN_HEADER}`,
+    `token /auth?account=user&scope=repository%3Ateam%2Fos%3Apull ${LOGIN_HEADER}`,
     `token /again ${LOGIN_HEADER}`,
     "storage /token null",
     "registry /manifests/v1 Bearer t0ken",
@@ -287,7 +290,7 @@ Deno.test("redirects that lead nowhere, in circles or out of encryption are refu
     answers([401, { "www-authenticate": 'Bearer realm="http://auth.example/token"' }]),
   );
   await fault(
-    "the registry redirects to http://auth.example, which is not encrypted",
+    "the token server redirects to http://auth.example, which is not encrypted",
     "r.example",
     answers([401, { "www-authenticate": 'Bearer realm="https://a.example/"' }], [302, {
       location: "http://auth.example/",
@@ -314,7 +317,7 @@ Deno.test("only loopback is spoken to without TLS, unless the operator says so; 
   ) {
     await sourceOf(`${host}/team/os:v1`, { fetch, plainHttp }).top().catch(() => undefined);
   }
-  assert.deepEqual(asked.map((url) => url.replace(/\/v2.*/, "")), [
+  assert.deepEqual([...new Set(asked.map((url) => url.replace(/\/v2.*/, "")))], [
     "https://r.example",
     "http://r.example",
     "http://localhost:5000",

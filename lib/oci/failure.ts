@@ -1,0 +1,78 @@
+/** What went wrong between us and a server, in words for people. */
+import { buildInfo } from "../base/build-info.ts";
+import { CosError } from "../base/errors.ts";
+import { ProxyError } from "../system/http.ts";
+
+/** A connection that could not be made, or broke. */
+export class ConnectionError extends CosError {
+  /** @param passing whether a later try may succeed. */
+  constructor(message: string, readonly passing: boolean, hint: string, cause: unknown) {
+    super("REGISTRY_UNREACHABLE", message, { hint, cause });
+  }
+}
+
+export function unreachable(host: string, why: Reason, cause: unknown): ConnectionError {
+  return new ConnectionError(`Cannot reach the registry ${host}: it ${why.text}.`, why.passing, why.hint, cause);
+}
+
+export function broken(host: string, cause: unknown): ConnectionError {
+  return new ConnectionError(
+    `The connection to ${host} broke: ${cause instanceof Error ? cause.message : cause}.`,
+    true,
+    "Check the network and run it again: what was there before is not touched.",
+    cause,
+  );
+}
+
+export interface Reason {
+  /** Goes on behind "it". */
+  text: string;
+  passing: boolean;
+  hint: string;
+}
+
+const NETWORK =
+  "Check the network, the registry's name, a proxy (HTTPS_PROXY) and that the registry runs; then run it again.";
+const TRUST =
+  "Set the clock, or put the CA's certificate where docs/registries.md says: /etc/docker/certs.d/HOST/ca.crt, or the file that SSL_CERT_FILE names.";
+
+/** What of a failed connection tells people something. @param now milliseconds since 1970 */
+export function reasonOf(cause: unknown, now: number): Reason {
+  if (cause instanceof ProxyError) {
+    const { text, passing } = reasonOf(cause.cause, now);
+    return { text: `cannot be reached through the proxy ${cause.proxy}, which ${text}`, passing, hint: NETWORK };
+  }
+  let text = cause instanceof Error ? cause.message : String(cause);
+  if (cause instanceof Error && cause.cause instanceof Error) text += `: ${cause.cause.message}`;
+  if (/proxy authentication required/i.test(text)) {
+    return {
+      text: "wants a login",
+      passing: false,
+      hint: "Put user and password into the proxy's address: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+    };
+  }
+  if (/refused/i.test(text)) return { text: "refuses connections", passing: true, hint: NETWORK };
+  if (/dns|lookup|resolve/i.test(text)) {
+    return { text: "has a name that cannot be looked up", passing: true, hint: NETWORK };
+  }
+  if (/peer certificate|UnknownIssuer|CertExpired|NotValid|self.signed|unable to verify/i.test(text)) {
+    return { text: `has no certificate that this machine trusts (${text}${clock(now)})`, passing: false, hint: TRUST };
+  }
+  if (/certificate ?required|CertificateRequired|bad ?certificate|handshake ?failure/i.test(text)) {
+    return {
+      text: `ends the TLS handshake; it may want a client certificate (${text})`,
+      passing: false,
+      hint:
+        "Put the client's certificate and key where docs/registries.md says: /etc/docker/certs.d/HOST/client.cert and client.key.",
+    };
+  }
+  return { text: `cannot be spoken to (${text})`, passing: true, hint: NETWORK };
+}
+
+/** A clock that stands before the day this program was made is wrong, and every certificate is then "not yet valid". */
+function clock(now: number): string {
+  const { builtAt } = buildInfo();
+  if (now >= builtAt) return "";
+  const day = (at: number) => new Date(at).toISOString().slice(0, 10);
+  return `; this machine's clock says ${day(now)}, but this program was made on ${day(builtAt)}: set the clock first`;
+}

@@ -1,0 +1,105 @@
+/**
+ * HTTPS without looking at the server's certificate, for hosts that the operator named as insecure. The runtime's `fetch` can do
+ * that for all hosts or none; its module for Node's programs can for one connection.
+ */
+import type { TlsSettings } from "../formats/endpoint.ts";
+import type { Proxy } from "../formats/proxy.ts";
+
+type IncomingMessage = import("node:http").IncomingMessage;
+type Socket = import("node:net").Socket;
+
+export async function fetchUnverified(
+  url: URL,
+  init: RequestInit,
+  tls: TlsSettings,
+  proxy: Proxy | undefined,
+): Promise<Response> {
+  const [http, https, { connect }] = await Promise.all([import("node:http"), import("node:https"), import("node:tls")]);
+  const signal = init.signal ?? undefined;
+  const headers = Object.fromEntries(new Headers(init.headers));
+  const port = Number(url.port || 443), host = url.hostname.replace(/^\[|\]$/g, "");
+  const common = { method: init.method ?? "GET", path: url.pathname + url.search, signal };
+  const identity = { cert: tls.cert, key: tls.key, rejectUnauthorized: false };
+  let request;
+  if (proxy === undefined) {
+    request = https.request({ ...common, ...identity, host, port, headers, agent: false });
+  } else {
+    const tunnel = await openTunnel(proxy, `${url.hostname}:${port}`, signal);
+    // An address is no server name (RFC 6066, section 3).
+    const named = /^[0-9.]+$|:/.test(host) ? {} : { servername: host };
+    const secured = connect({ ...identity, ...named, socket: tunnel });
+    await new Promise<void>((resolve, reject) => {
+      secured.once("secureConnect", resolve);
+      secured.once("error", reject);
+    });
+    request = http.request({
+      ...common,
+      host,
+      headers: { ...headers, Host: url.host },
+      createConnection: () => secured,
+    });
+  }
+  const answered = request;
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    answered.once("response", resolve);
+    answered.once("error", reject);
+    answered.end(typeof init.body === "string" ? init.body : undefined);
+  });
+  return asResponse(response);
+}
+
+/** A connection to `authority` through the proxy: RFC 9110, section 9.3.6. */
+async function openTunnel(proxy: Proxy, authority: string, signal: AbortSignal | undefined): Promise<Socket> {
+  const target = new URL(proxy.url);
+  if (target.protocol !== "http:") {
+    throw new Error("a host whose certificate is not verified is reached through http:// proxies only");
+  }
+  const { request } = await import("node:http");
+  const login = `${proxy.username}:${proxy.password}`;
+  const bytes = new TextEncoder().encode(login);
+  const authorization = { "Proxy-Authorization": `Basic ${btoa(String.fromCharCode(...bytes))}` };
+  return await new Promise<Socket>((resolve, reject) => {
+    const asking = request({
+      host: target.hostname,
+      port: Number(target.port || 80),
+      method: "CONNECT",
+      path: authority,
+      headers: { Host: authority, ...(login !== ":" && authorization) },
+      agent: false,
+      signal,
+    });
+    asking.once("connect", ({ statusCode }, socket) => {
+      if (statusCode === 200) return resolve(socket as Socket);
+      socket.destroy();
+      reject(new Error(statusCode === 407 ? "proxy authentication required" : `the proxy answered ${statusCode}`));
+    });
+    asking.once("error", reject);
+    asking.end();
+  });
+}
+
+function asResponse(message: IncomingMessage): Response {
+  const headers = new Headers();
+  for (let i = 0; i + 1 < message.rawHeaders.length; i += 2) {
+    headers.append(message.rawHeaders[i] ?? "", message.rawHeaders[i + 1] ?? "");
+  }
+  const status = message.statusCode ?? 0;
+  // These have no body, and the class refuses one.
+  if ([101, 204, 205, 304].includes(status)) {
+    message.resume();
+    return new Response(null, { status, headers });
+  }
+  const chunks = message[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await chunks.next();
+      if (done === true) controller.close();
+      // A view of what may be a pooled buffer of the runtime's: it is handed on, never kept.
+      else controller.enqueue(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
+    },
+    cancel() {
+      message.destroy();
+    },
+  }, { highWaterMark: 0 });
+  return new Response(body, { status, headers });
+}
