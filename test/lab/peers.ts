@@ -11,9 +11,8 @@ export const PEER_PACKAGES = ["libpython3.11-testsuite", "podman", "python3", "t
 export const PYTHON = "/usr/bin/python3";
 
 /** umoci: an independent unpacker of OCI layers; no zstd. */
-export async function umociTree(layout: string, tag: string, directory: string): Promise<TreeEntry[]> {
+export async function umociUnpack(layout: string, tag: string, directory: string): Promise<void> {
   await run("umoci", ["raw", "unpack", "--image", `${layout}:${tag}`, directory]);
-  return await listTree(directory);
 }
 
 /** podman: containers/storage as container hosts use it, with the kernel's overlayfs over one directory a layer. */

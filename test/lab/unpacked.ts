@@ -83,16 +83,21 @@ export async function unpackMany(
         kernel.close(top);
       }
     }
-    const trees = images.map((): TreeEntry[] => []);
-    for (const entry of await listTree(path)) {
-      const [, index = "", rest = ""] = /^([0-9]+)(?:\/(.*))?$/s.exec(entry.path) ?? [];
-      if (index === "") continue;
-      const inside = (path: string) => path.slice(index.length + 1);
-      const links = entry.links?.map(inside);
-      trees[Number(index)]?.push({ ...entry, path: rest === "" ? "." : rest, ...(links !== undefined && { links }) });
-    }
+    const trees = await listTrees(path, images.length);
     for (const [index, tree] of trees.entries()) await look(index, tree);
   });
+}
+
+/** The trees in the directories `0`, `1`, … of a directory, listed in one go. */
+export async function listTrees(directory: string, count: number): Promise<TreeEntry[][]> {
+  const trees = Array.from({ length: count }, (): TreeEntry[] => []);
+  for (const entry of await listTree(directory)) {
+    const [, index = "", rest = ""] = /^([0-9]+)(?:\/(.*))?$/s.exec(entry.path) ?? [];
+    if (index === "") continue;
+    const links = entry.links?.map((path) => path.slice(index.length + 1));
+    trees[Number(index)]?.push({ ...entry, path: rest === "" ? "." : rest, ...(links !== undefined && { links }) });
+  }
+  return trees;
 }
 
 async function applyLayers(
