@@ -1,6 +1,6 @@
 /** Independent programs that unpack layers, and where each of them put the tree. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { disposable, scratchDirectory } from "./cleanup.ts";
 import { run } from "./run.ts";
 import { listTree, type TreeEntry } from "./tree.ts";
@@ -26,13 +26,16 @@ export async function podmanTree(layout: string, tag: string): Promise<TreeEntry
   writeFileSync(at("policy.json"), JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }));
   const env = { CONTAINERS_STORAGE_CONF: at("storage.conf"), XDG_RUNTIME_DIR: at("run"), TMPDIR: scratch.path };
   mkdirSync(at("run"));
-  const podman = (...args: string[]) => run("podman", ["--log-level=error", ...args], { env });
+  // It makes a name of the layout's path, and names hold no capital letters: the path is given from where the layout lies.
+  const cwd = dirname(layout);
+  const podman = (...args: string[]) => run("podman", ["--log-level=error", ...args], { env, cwd });
   await using _unmounted = disposable(async () => {
     await run("podman", ["image", "unmount", "--all", "--force"], { env, undoing: true });
     // The driver leaves its own directory mounted over itself.
     await run("sh", ["-c", 'umount "$1" 2>/dev/null || :', "sh", at("graph/overlay")], { undoing: true });
   });
-  const id = (await podman("pull", "--quiet", "--signature-policy", at("policy.json"), `oci:${layout}:${tag}`)).trim();
+  const id =
+    (await podman("pull", "--quiet", "--signature-policy", at("policy.json"), `oci:${basename(layout)}:${tag}`)).trim();
   return await listTree((await podman("image", "mount", id)).trim());
 }
 

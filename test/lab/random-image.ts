@@ -18,8 +18,16 @@ export interface RandomImageOptions {
   lateMarkers: boolean;
   /** Opaque markers of a directory with no entry in their layer. */
   bareOpaque: boolean;
-  /** Entries of the layer below a name that it also hides. */
+  /** Entries or markers of the layer below a name that it also hides. */
   hideAndReplace: boolean;
+  /** Several entries of one layer for one name. */
+  duplicates: boolean;
+  /** Hardlinks to files of lower layers. */
+  linksToLower: boolean;
+  /** Markers of names that the lower layers do not have. */
+  idleMarkers: boolean;
+  /** Times before 1970. */
+  oldTimes: boolean;
 }
 
 export const EVERYTHING: RandomImageOptions = {
@@ -29,6 +37,10 @@ export const EVERYTHING: RandomImageOptions = {
   lateMarkers: true,
   bareOpaque: true,
   hideAndReplace: true,
+  duplicates: true,
+  linksToLower: true,
+  idleMarkers: true,
+  oldTimes: true,
 };
 
 type Kind = "directory" | "file" | "symlink" | "node";
@@ -38,6 +50,8 @@ interface Known {
   layer: number;
   /** Where a link to a directory leads. */
   to?: string;
+  /** What the entry said of it; an honest hardlink to it says the same. */
+  attributes?: t.Attributes;
 }
 
 const NAMES = ["a", "b", "c", "d", "e", "f.txt", "g h", "ä", ".hidden", "wh.x", "0".repeat(120)];
@@ -93,8 +107,9 @@ class RandomImage {
     for (let count = random.next(5); count > 0; count--) {
       const lower = [...this.#known.keys()].filter((path) => !this.#hidden.some((one) => under(path, one)));
       if (lower.length === 0) break;
-      const path = random.pick(lower), name = path.slice(path.lastIndexOf("/") + 1);
-      if (`.wh.${name}`.length > 255) continue;
+      const path = random.pick(lower);
+      if (!this.#options.hideAndReplace && this.#hidden.some((one) => under(one, path))) continue;
+      if (!this.#options.impliedParents) this.#sayParents(path);
       if (this.#known.get(path)?.kind === "directory" && random.next(2) === 0) {
         if (!this.#options.bareOpaque) {
           this.#items.push(t.directory(path, this.#attributes()));
@@ -108,7 +123,9 @@ class RandomImage {
       }
       for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) this.#kept.add(path.slice(0, at));
     }
-    if (random.next(4) === 0) markers.push(t.whiteout("nothing/here"), t.whiteout("nothing-here"));
+    if (this.#options.idleMarkers && random.next(4) === 0) {
+      markers.push(t.whiteout("nothing/here"), t.whiteout("nothing-here"));
+    }
     return markers;
   }
 
@@ -139,25 +156,26 @@ class RandomImage {
         this.#items.push(
           t.symlink(path.said, to === undefined ? random.pick(["nowhere", "../x/y", "/"]) : `/${to}`, a),
         );
-        return this.#set(path.real, "symlink", to);
+        return this.#set(path.real, { kind: "symlink", attributes: a, ...(to !== undefined && { to }) });
       }
       case 3:
         this.#items.push(
           random.next(2) === 0 ? t.fifo(path.said, a) : t.charDevice(path.said, 1, 3 + random.next(9), a),
         );
-        return this.#set(path.real, "node");
+        return this.#set(path.real, { kind: "node", attributes: a });
       case 4:
       case 5:
         return this.#hardlink(path);
       default:
         this.#items.push(t.file(path.said, this.#content(), a));
-        return this.#set(path.real, "file");
+        return this.#set(path.real, { kind: "file", attributes: a });
     }
   }
 
   #directory({ said, real }: Place): void {
     this.#items.push(t.directory(said, this.#attributes()));
-    if (this.#known.get(real)?.kind !== "directory") this.#set(real, "directory");
+    if (this.#known.get(real)?.kind !== "directory") this.#set(real, { kind: "directory" });
+    this.#said.add(real);
   }
 
   #hardlink({ said, real }: Place): void {
@@ -167,23 +185,26 @@ class RandomImage {
     if (this.#options.forwardLinks && this.random.next(4) === 0) {
       // The target comes behind. Neither name was ever there before: until the link is made, the old one would be found.
       const link = `link-${this.#index}-${this.#items.length}`, later = link.replace("link", "later");
-      this.#items.push(t.hardlink(link, later), t.file(later, this.#content(), this.#attributes()));
-      this.#set(link, "file");
-      return this.#set(later, "file");
+      const attributes = this.#attributes();
+      this.#items.push(t.hardlink(link, later, attributes), t.file(later, this.#content(), attributes));
+      this.#set(link, { kind: "file", attributes });
+      return this.#set(later, { kind: "file", attributes });
     }
     // What is not made yet is no target: the name that leads there would still be another file's.
     const pending = `link-${this.#index}-`;
-    const inside = targets.filter((path) => !under(path, real) && !under(real, path) && !path.startsWith(pending));
+    const inside = targets.filter((path) => !under(path, real) && !under(real, path) && !path.startsWith(pending))
+      .filter((path) => this.#options.linksToLower || this.#said.has(path));
     if (inside.length === 0) return;
     const target = this.random.pick(inside);
-    this.#items.push(t.hardlink(said, target));
-    const { kind = "file", to } = this.#known.get(target) ?? {};
-    this.#set(real, kind, to);
+    const known = this.#known.get(target);
+    if (known === undefined) return;
+    this.#items.push(t.hardlink(said, target, known.attributes));
+    this.#set(real, known);
   }
 
-  #set(path: string, kind: Kind, to?: string): void {
+  #set(path: string, known: Omit<Known, "layer">): void {
     for (const one of [...this.#known.keys()]) if (under(one, path)) this.#known.delete(one);
-    this.#known.set(path, { kind, layer: this.#index, ...(to !== undefined && { to }) });
+    this.#known.set(path, { ...known, layer: this.#index });
     this.#said.add(path);
     // Parents that are missing, or no directories, become directories.
     for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) {
@@ -222,8 +243,14 @@ class RandomImage {
     // A link that is asked to lead to its own replacement.
     if (said !== real && under(said, place.real)) return undefined;
     if (!options.hideAndReplace && this.#hidden.some((one) => under(place.real, one))) return undefined;
+    if (!options.duplicates && (this.#said.has(place.real) || this.#hidesBelow(place.real))) return undefined;
     if (!options.impliedParents) this.#sayParents(place.real);
     return place;
+  }
+
+  /** Something of this layer lies below: an entry of another kind would be the name's second. */
+  #hidesBelow(path: string): boolean {
+    return this.#known.get(path)?.kind === "directory" && [...this.#said].some((one) => under(one, path));
   }
 
   /** An entry for each directory on the way, as builders write them. */
@@ -247,7 +274,7 @@ class RandomImage {
       mode: random.pick(MODES),
       uid: random.pick(IDS),
       gid: random.pick(IDS),
-      mtime: random.pick(TIMES),
+      mtime: random.pick(this.#options.oldTimes ? TIMES : TIMES.filter((time) => !String(time).startsWith("-"))),
     };
     if (random.next(5) === 0) {
       attributes.xattrs = { [`trusted.${random.pick(["x", "y"])}`]: `value ${random.next(100)}` };
