@@ -45,8 +45,15 @@ export async function runJob(context: CosContext, flags: CommonFlags, work: (job
   };
   try {
     const { realSystem } = await import("../lib/system/system.ts");
+    const system = await realSystem(async () => {
+      const [{ httpSettings }, { environment }] = await Promise.all([
+        import("../lib/config/http.ts"),
+        import("../lib/config/environment.ts"),
+      ]);
+      return httpSettings(environment, (text) => events({ kind: "warning", text }));
+    });
     await work({
-      system: await realSystem(),
+      system,
       events,
       warnings,
       signal,

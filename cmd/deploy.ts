@@ -6,7 +6,7 @@ import { upgradeSettings } from "./settings.ts";
 
 export async function runDeploy(this: CosContext, flags: ImageFlags, image: string): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
-    const slots = await deploy(system, upgradeSettings(image, flags, system), events, signal);
+    const slots = await deploy(system, upgradeSettings(image, flags, system, events), events, signal);
     if (flags.json) {
       print(`${JSON.stringify({ schemaVersion: 1, operation: "deploy", slots, warnings }, undefined, 2)}\n`);
     } else print(`Deployed. The next boot starts the active system:\n${renderSlots(slots)}`);

@@ -29,6 +29,7 @@ export const commonFlags = { state: stateFlag, json: jsonFlag, debug: debugFlag 
 export interface ImageFlags extends CommonFlags {
   readonly noVerify?: boolean;
   readonly plainHttp?: boolean;
+  readonly authFile?: string;
   readonly size?: number;
   readonly replaceLinks?: boolean;
 }
@@ -45,6 +46,13 @@ export const imageFlags = {
     optional: true,
     withNegated: false,
     brief: "Speak to the registry without TLS (loopback addresses need no such word)",
+  },
+  authFile: {
+    kind: "parsed",
+    parse: text,
+    optional: true,
+    placeholder: "FILE",
+    brief: "Logins for registries (auth.json, config.json or a pull secret), asked before the usual files",
   },
   size: {
     kind: "parsed",

@@ -1,18 +1,22 @@
 /** Settings of an operation from a command's flags. */
 import { buildInfo } from "../lib/base/build-info.ts";
 import { MIB } from "../lib/base/size.ts";
-import { environment } from "../lib/config/environment.ts";
+import type { Events } from "../lib/base/events.ts";
+import { hostCertificates } from "../lib/config/certificates.ts";
+import { environment, helperEnvironment } from "../lib/config/environment.ts";
 import { credentialLookup } from "../lib/config/credentials.ts";
 import { operatorName } from "../lib/config/operator.ts";
 import { parseReference } from "../lib/formats/reference.ts";
 import type { UpgradeSettings } from "../lib/operations/upgrade.ts";
+import { helperRunner } from "../lib/system/credential-helper.ts";
 import type { System } from "../lib/system/system.ts";
 import type { ImageFlags } from "./flags.ts";
 
 /** The older tools' DEFAULT_IMAGE_SIZE. */
 const DEFAULT_SIZE = 3240;
 
-export function upgradeSettings(image: string, flags: ImageFlags, system: System): UpgradeSettings {
+export function upgradeSettings(image: string, flags: ImageFlags, system: System, events: Events): UpgradeSettings {
+  const warn = (text: string) => events({ kind: "warning", text });
   return {
     image: parseReference(image),
     state: flags.state,
@@ -20,7 +24,13 @@ export function upgradeSettings(image: string, flags: ImageFlags, system: System
     replaceDirectoryLinks: flags.replaceLinks === true,
     plainHttp: flags.plainHttp === true,
     userAgent: `cos/${buildInfo().version}`,
-    credentials: credentialLookup(environment),
+    credentials: credentialLookup(environment, {
+      file: flags.authFile,
+      runHelper: helperRunner(helperEnvironment),
+      warn,
+    }),
+    hostTls: hostCertificates,
+    events,
     waiver: flags.noVerify === true
       ? { word: "--no-verify", by: operatorName(environment, system.kernel.getuid()) }
       : undefined,

@@ -10,7 +10,7 @@ export interface UpgradeFlags extends ImageFlags {
 
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, output, print, warnings }) => {
-    const settings = upgradeSettings(image, flags, system);
+    const settings = upgradeSettings(image, flags, system, events);
     if (flags.dryRun) {
       const plan = await planUpgradeOnly(system, settings, signal);
       print(flags.json ? resultJson({ dryRun: true, plan: planValue(plan) }) : renderPlan(plan));

@@ -1,100 +1,118 @@
-/** Where logins for registries are looked for: containers-auth.json(5) and Docker's config.json. */
+/** Where logins for registries are looked for, and in which order: docs/registries.md has the table. */
 import * as z from "zod/mini";
+import { displayText } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
+import type { Credentials } from "../formats/endpoint.ts";
+import type { HelperRunner } from "../system/credential-helper.ts";
+import { asCredentials, type AuthFile, findLogin, helperOf, parseAuthFile } from "./auth-file.ts";
 import type { Environment } from "./environment.ts";
+import { isDirectory, readOptional } from "./files.ts";
 
-export interface Login {
-  username: string;
-  password: string;
+export interface CredentialOptions {
+  /** `--auth-file`. */
+  file?: string;
+  /** Runs a helper program; without it they are left out. */
+  runHelper?: HelperRunner;
+  /** Told of helpers and files that cannot be used; the search goes on. */
+  warn?: (text: string) => void;
 }
 
-const entry = z.looseObject({
-  auth: z.optional(z.string()),
-  username: z.optional(z.string()),
-  password: z.optional(z.string()),
-});
-const authFile = z.looseObject({ auths: z.optional(z.record(z.string(), entry)) });
-type AuthFile = z.infer<typeof authFile>;
+/** In a directory that a pull secret is mounted as, or that `DOCKER_CONFIG` names. */
+const IN_DIRECTORY = [".dockerconfigjson", ".dockercfg", "config.json", "auth.json"];
 
 /** In the order in which they are asked; the first that knows the host or a part of the repository's name decides. */
-export function authFilePaths(env: Environment): string[] {
+export function authFilePaths(env: Environment, file?: string): string[] {
   const home = env("HOME"), runtime = env("XDG_RUNTIME_DIR"), docker = env("DOCKER_CONFIG");
   return [
+    file,
     env("REGISTRY_AUTH_FILE"),
     "/etc/cos/auth.json",
     runtime === undefined ? undefined : `${runtime}/containers/auth.json`,
     "/run/containers/0/auth.json",
     home === undefined ? undefined : `${home}/.config/containers/auth.json`,
     docker !== undefined ? `${docker}/config.json` : home === undefined ? undefined : `${home}/.docker/config.json`,
+    home === undefined ? undefined : `${home}/.dockercfg`,
   ].filter((path) => path !== undefined && path !== "") as string[];
 }
 
-export function credentialLookup(env: Environment) {
-  return async (host: string, repository: string): Promise<Login | undefined> => {
-    for (const path of authFilePaths(env)) {
-      const text = await readOptional(path);
-      const found = text === undefined ? undefined : findLogin(parseAuthFile(text, path), host, repository);
+export function credentialLookup(env: Environment, options: CredentialOptions = {}) {
+  const { file, warn = () => {} } = options;
+  return async (host: string, repository: string): Promise<Credentials | undefined> => {
+    for (const named of authFilePaths(env, file)) {
+      const wanted = named === file || named === env("REGISTRY_AUTH_FILE");
+      const path = await fileIn(named);
+      const text = await readOptional(path, () => warn(`The logins in ${path} may not be read.`));
+      if (text === undefined) {
+        if (named === file) throw noSuchFile(file);
+        if (wanted) warn(`REGISTRY_AUTH_FILE names ${named}, which cannot be read.`);
+        continue;
+      }
+      const parsed = parseAuthFile(text, path);
+      const found = await askHelper(parsed, host, options) ?? findLogin(parsed, host, repository);
       if (found !== undefined) return found;
     }
     return undefined;
   };
 }
 
-/** The entry of the most specific key: `host/namespace/repository`, then shorter ones, then the host. */
-export function findLogin({ auths }: AuthFile, host: string, repository: string): Login | undefined {
-  const parts = [host, ...repository.split("/")];
-  for (let length = parts.length; length > 0; length--) {
-    const wanted = parts.slice(0, length).join("/");
-    for (const [key, { auth, username, password }] of Object.entries(auths ?? {})) {
-      if (normalKey(key) !== wanted) continue;
-      if (username !== undefined && password !== undefined) return { username, password };
-      const pair = auth === undefined ? "" : decode(auth), colon = pair.indexOf(":");
-      if (colon > 0) return { username: pair.slice(0, colon), password: pair.slice(colon + 1) };
-    }
+async function fileIn(path: string): Promise<string> {
+  if (!await isDirectory(path)) return path;
+  for (const name of IN_DIRECTORY) {
+    if (await readOptional(`${path}/${name}`, () => {}) !== undefined) return `${path}/${name}`;
   }
-  return undefined;
+  return `${path}/${IN_DIRECTORY[0]}`;
 }
 
-/** Old files have URLs as keys; Docker Hub has three names. */
-function normalKey(key: string): string {
-  if (/^(?:https?:\/\/)?(?:index\.docker\.io|registry-1\.docker\.io)(?:\/v[12])?\/?$/.test(key)) return "docker.io";
-  const url = /^https?:\/\/([^/]+)/.exec(key);
-  return url?.[1] ?? key;
-}
-
-function parseAuthFile(text: string, path: string): AuthFile {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw unreadable(path, cause);
-  }
-  const result = authFile.safeParse(json);
-  if (!result.success) throw unreadable(path);
-  return result.data;
-}
-
-function unreadable(path: string, cause?: unknown): CosError {
-  return new CosError("UNAUTHORIZED", `Cannot read the logins in ${path}: it is no valid JSON of that kind.`, {
-    hint: "Write it anew, for instance with: skopeo login, docker login or podman login.",
-    cause,
+function noSuchFile(file: string): CosError {
+  return new CosError("USAGE", `Cannot read the file of logins that --auth-file names: ${displayText(file)}.`, {
+    hint: "Check the path; such a file is made by skopeo login, docker login or podman login.",
   });
 }
 
-function decode(base64: string): string {
-  try {
-    return new TextDecoder().decode(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));
-  } catch (thrown) {
-    if (thrown instanceof DOMException) return "";
-    throw thrown;
+const helperAnswer = z.looseObject({ Username: z.optional(z.string()), Secret: z.string() });
+
+/** What helpers print where they know no login: docker-credential-helpers, `errCredentialsNotFoundMessage`. */
+const NOT_FOUND = /credentials not found/i;
+
+/** Whatever goes wrong with a helper is a warning: the registry may need no login, or another file may have it. */
+async function askHelper(file: AuthFile, host: string, { runHelper, warn = () => {} }: CredentialOptions) {
+  const chosen = helperOf(file, host);
+  if (chosen === undefined || runHelper === undefined) return undefined;
+  const { helper, server } = chosen;
+  // It becomes a part of a program's name: "x/../../tmp/evil" must not.
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(helper)) {
+    warn(`The login for ${host} is left out: "${displayText(helper, 64)}" cannot be a credential helper's name.`);
+    return undefined;
+  }
+  const program = `docker-credential-${helper}`, answer = await runHelper(program, ["get"], server);
+  const failed = (why: string) => {
+    warn(`The login for ${host} is left out: ${program} ${why}.`);
+    return undefined;
+  };
+  switch (answer.outcome) {
+    case "missing":
+      return failed("is not installed");
+    case "timeout":
+      return failed(`did not answer within ${answer.seconds} seconds`);
+    case "too-long":
+      return failed("printed far too much");
+    case "ended": {
+      if (answer.status !== 0) {
+        const said = (answer.out || answer.err).trim();
+        return NOT_FOUND.test(said) ? undefined : failed(`ended with status ${answer.status}: ${displayText(said)}`);
+      }
+      const found = parseAnswer(answer.out);
+      return found ?? failed("answered with something else than a login");
+    }
   }
 }
 
-async function readOptional(path: string): Promise<string | undefined> {
+function parseAnswer(text: string): Credentials | undefined {
   try {
-    return await Deno.readTextFile(path);
+    const result = helperAnswer.safeParse(JSON.parse(text));
+    return result.success ? asCredentials(result.data.Username ?? "", result.data.Secret) : undefined;
   } catch (thrown) {
-    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return undefined;
+    if (thrown instanceof SyntaxError) return undefined;
     throw thrown;
   }
 }
