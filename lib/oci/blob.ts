@@ -4,8 +4,7 @@ import { formatSize } from "../base/size.ts";
 import type { Descriptor } from "../formats/manifest.ts";
 import { bodyChunks } from "./body.ts";
 import type { EndpointClient } from "./client.ts";
-import { ConnectionError } from "./failure.ts";
-import { Reconnects } from "./retry.ts";
+import { mayPass, Reconnects } from "./retry.ts";
 import type { Answer, Transport } from "./transport.ts";
 
 /** Where a blob may be had. */
@@ -160,7 +159,7 @@ export function foreignPlaces(descriptor: Descriptor, transport: Transport, subj
   });
 }
 
-/** Whether a place that failed so need not be asked for the next blob either. */
-export function isDown(error: CosError): boolean {
-  return error instanceof ConnectionError || error.code === "REGISTRY_UNREACHABLE" || error.code === "UNAUTHORIZED";
+/** Whether a place that failed so need not be asked for the next blob either: it was given all its tries already. */
+export function isDown({ code, details: { status } }: CosError): boolean {
+  return code === "REGISTRY_UNREACHABLE" || code === "UNAUTHORIZED" || (typeof status === "number" && mayPass(status));
 }

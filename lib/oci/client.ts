@@ -69,7 +69,11 @@ export class EndpointClient {
     }
     if (status === 403) return this.#authorizer.unauthorized(said);
     if (status === 404) return this.error(`${who} lost a ${what} that the image needs`);
-    return this.error(`${who} answered the request for a ${what} with status ${status}${words}`);
+    return this.error(
+      `${who} answered the request for a ${what} with status ${status}${words}`,
+      "REGISTRY_ERROR",
+      status,
+    );
   }
 
   /** A body that was compressed on its way is not the bytes that the digest names, and the runtime undoes it silently. */
@@ -79,9 +83,10 @@ export class EndpointClient {
     throw this.error(`${this.options.who} sent a ${what} compressed once more (${displayText(encoding, 32)}), unasked`);
   }
 
-  error(why: string, code: ErrorCode = "REGISTRY_ERROR"): CosError {
+  error(why: string, code: ErrorCode = "REGISTRY_ERROR", status?: number): CosError {
     return new CosError(code, `Cannot pull ${this.options.subject}: ${why}.`, {
       hint: "Try again; if it stays so, ask whoever runs the registry.",
+      ...(status !== undefined && { details: { status } }),
     });
   }
 }

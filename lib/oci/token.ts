@@ -138,7 +138,7 @@ export class Authorizer {
       // 400 is how OAuth2 refuses a login: RFC 6749, section 5.2.
       if (status === 401 || status === 403 || status === 400) throw this.unauthorized(told || said);
       const words = told === "" ? "" : `: ${told}`;
-      throw this.#error(`${this.#options.who} answered the request for a token with status ${status}${words}`);
+      throw this.#error(`${this.#options.who} answered the request for a token with status ${status}${words}`, status);
     }
     const bytes = await readAll(response, from.host, MAX_SMALL_BODY, "the token server's answer", stallLimit, signal);
     const answer = parseObject(bytes), given = [answer?.token, answer?.access_token];
@@ -162,9 +162,10 @@ export class Authorizer {
     return url;
   }
 
-  #error(why: string): CosError {
+  #error(why: string, status?: number): CosError {
     return new CosError("REGISTRY_ERROR", `Cannot pull ${this.#options.subject}: ${why}.`, {
       hint: "Try again; if it stays so, ask whoever runs the registry.",
+      ...(status !== undefined && { details: { status } }),
     });
   }
 }

@@ -169,6 +169,7 @@ export class Transport {
     const time = minutes < 120 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
     return new CosError("REGISTRY_ERROR", `Cannot pull ${subject}: ${who} asks to come back in ${time}${words}.`, {
       hint: "Run it again then. A login often has a higher limit than pulling without one: see docs/registries.md.",
+      details: { status: response.status },
     });
   }
 }

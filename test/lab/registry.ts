@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeCertificates } from "./certificates.ts";
 import { disposable, scratchDirectory } from "./cleanup.ts";
 import { exportSkopeoDirectory, layoutDescriptor, sha256 } from "./oci-layout.ts";
 import { run, runBytes } from "./run.ts";
@@ -14,6 +15,14 @@ export interface RegistryOptions {
   user?: { name: string; password: string };
   /** Serves https with a certificate for 127.0.0.1 and localhost, signed by a CA of its own. */
   tls?: boolean;
+  /** More names that the certificate is for. */
+  names?: readonly string[];
+  /** PEM files of CAs: who has no certificate by one of them is refused. `push` then cannot be used. */
+  clientCas?: readonly string[];
+  /** Asks for tokens of this server. */
+  token?: { realm: string; service: string; issuer: string; rootcertbundle: string };
+  /** Is a pull-through cache of this registry. */
+  remote?: { url: string; user?: { name: string; password: string } };
   /** Where the blobs lie; stays after `close`. Default: a scratch directory. */
   storage?: string;
 }
@@ -41,7 +50,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   const { path: directory } = made.use(scratchDirectory("registry"));
   const storage = options.storage ?? join(directory, "storage");
   mkdirSync(storage, { recursive: true });
-  const tls = options.tls === true ? await makeCertificates(directory) : undefined;
+  const tls = options.tls === true ? await makeCertificates(directory, options.names) : undefined;
   const htpasswd = join(directory, "htpasswd");
   if (options.user !== undefined) writeFileSync(htpasswd, await passwordLine(options.user));
   const configFile = join(directory, "registry.json");
@@ -52,8 +61,24 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
       version: "0.1",
       log: { level: "info", formatter: "text" },
       storage: { filesystem: { rootdirectory: storage }, delete: { enabled: true } },
-      http: { addr: "127.0.0.1:0", ...(tls && { tls: { certificate: tls.certificate, key: tls.key } }) },
+      http: {
+        addr: "127.0.0.1:0",
+        ...(tls && {
+          tls: {
+            certificate: tls.certificate,
+            key: tls.key,
+            ...(options.clientCas && { clientcas: options.clientCas }),
+          },
+        }),
+      },
       ...(options.user && { auth: { htpasswd: { realm: "lab", path: htpasswd } } }),
+      ...(options.token && { auth: { token: options.token } }),
+      ...(options.remote && {
+        proxy: {
+          remoteurl: options.remote.url,
+          ...(options.remote.user && { username: options.remote.user.name, password: options.remote.user.password }),
+        },
+      }),
     }),
   );
   const child = spawn("docker-registry", ["serve", configFile], {
@@ -68,7 +93,8 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   const { port, log } = await listening(child);
   const host = `127.0.0.1:${port}`;
   const scheme = tls === undefined ? "http" : "https";
-  await answering(`${scheme}://${host}/v2/`, tls?.ca);
+  // Without a certificate it answers nobody; that it listens is known.
+  if (options.clientCas === undefined) await answering(`${scheme}://${host}/v2/`, tls?.ca);
 
   const creds = options.user && `${options.user.name}:${options.user.password}`;
   const push = async (layout: string, tag: string, reference: string) => {
@@ -154,20 +180,4 @@ async function passwordLine(user: { name: string; password: string }): Promise<s
   const script =
     'my ($user, $password) = @ARGV; print "$user:", crypt($password, q($2y$05$labsaltlabsaltlabsaltu)), "\\n"';
   return await run("perl", ["-e", script, user.name, user.password]);
-}
-
-/** A CA and a certificate by it: a certificate that is its own CA is refused by strict clients. */
-async function makeCertificates(directory: string): Promise<{ ca: string; certificate: string; key: string }> {
-  const at = (name: string) => join(directory, name);
-  const fresh = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "7"];
-  await run("openssl", [
-    ...["req", "-x509", ...fresh, "-keyout", at("ca.key"), "-out", at("ca.crt"), "-subj", "/CN=lab CA"],
-    ...["-addext", "keyUsage=critical,keyCertSign"],
-  ]);
-  await run("openssl", [
-    ...["req", "-x509", ...fresh, "-keyout", at("server.key"), "-out", at("server.crt"), "-subj", "/CN=lab registry"],
-    ...["-CA", at("ca.crt"), "-CAkey", at("ca.key"), "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
-    ...["-addext", "basicConstraints=critical,CA:FALSE"],
-  ]);
-  return { ca: at("ca.crt"), certificate: at("server.crt"), key: at("server.key") };
 }
