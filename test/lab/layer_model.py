@@ -91,7 +91,7 @@ def apply(tree, archive, lowest):
                 hide(tree, parts)
         waiting = []
         for parts, member in members:
-            if parts and parts[-1].startswith(b".wh.") and not (member.isdir() or len(parts) > 1 and parts[0] == b".wh..wh.plnk"):
+            if parts and parts[-1].startswith(b".wh."):
                 continue
             if member.islnk():
                 waiting = [(path, target) for path, target in waiting if path != parts]
@@ -171,9 +171,9 @@ def node_of(tar, member):
 def mtime(member):
     seconds = decimal.Decimal(member.pax_headers.get("mtime", member.mtime))
     if seconds < EARLIEST:
-        seconds = EARLIEST
+        seconds = decimal.Decimal(EARLIEST)
     if seconds > LATEST + 1:
-        seconds = LATEST
+        seconds = decimal.Decimal(LATEST)
     return int((seconds * 10**9).to_integral_value(decimal.ROUND_FLOOR))
 
 

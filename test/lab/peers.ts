@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { disposable, scratchDirectory } from "./cleanup.ts";
-import { run } from "./run.ts";
+import { run, type RunOptions } from "./run.ts";
 import { listTree, type TreeEntry } from "./tree.ts";
 
 /** Debian packages that they come in. */
@@ -10,9 +10,14 @@ export const PEER_PACKAGES = ["libpython3.11-testsuite", "podman", "python3", "t
 
 export const PYTHON = "/usr/bin/python3";
 
+/** With the usual umask: the program that is tested takes its own away, and would hand that on. */
+function peer(program: string, args: string[], options: RunOptions = {}): Promise<string> {
+  return run("sh", ["-c", 'umask 022; exec "$@"', "sh", program, ...args], options);
+}
+
 /** umoci: an independent unpacker of OCI layers; no zstd. */
 export async function umociUnpack(layout: string, tag: string, directory: string): Promise<void> {
-  await run("umoci", ["raw", "unpack", "--image", `${layout}:${tag}`, directory]);
+  await peer("umoci", ["raw", "unpack", "--image", `${layout}:${tag}`, directory]);
 }
 
 /** podman: containers/storage as container hosts use it, with the kernel's overlayfs over one directory a layer. */
@@ -28,7 +33,7 @@ export async function podmanTree(layout: string, tag: string): Promise<TreeEntry
   mkdirSync(at("run"));
   // It makes a name of the layout's path, and names hold no capital letters: the path is given from where the layout lies.
   const cwd = dirname(layout);
-  const podman = (...args: string[]) => run("podman", ["--log-level=error", ...args], { env, cwd });
+  const podman = (...args: string[]) => peer("podman", ["--log-level=error", ...args], { env, cwd });
   await using _unmounted = disposable(async () => {
     await run("podman", ["image", "unmount", "--all", "--force"], { env, undoing: true });
     // The driver leaves its own directory mounted over itself.
@@ -51,7 +56,7 @@ export async function gnuTree(archive: string, directory: string): Promise<TreeE
     "--preserve-permissions",
     "--numeric-owner",
   ];
-  await run("tar", [
+  await peer("tar", [
     ...options,
     "--same-owner",
     "--xattrs",
@@ -65,14 +70,18 @@ export async function gnuTree(archive: string, directory: string): Promise<TreeE
 const EXTRACT = `
 import sys, tarfile
 with tarfile.open(sys.argv[1], "r:", encoding="utf-8", errors="surrogateescape") as tar:
-    tar.extraction_filter = tarfile.fully_trusted_filter
+    # Newer versions refuse what a system is made of, unless told otherwise.
+    tar.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
     tar.extractall(sys.argv[2], numeric_owner=True)
 `;
 
-/** Python's tarfile, for one archive without markers; it knows no extended attributes. */
+/**
+ * Python's tarfile, for one archive without markers; it knows no extended attributes, and no times of links.
+ * An absolute name leads out of the directory: none may be in the archive.
+ */
 export async function tarfileTree(archive: string, directory: string): Promise<TreeEntry[]> {
   mkdirSync(directory);
-  await run(PYTHON, ["-c", EXTRACT, archive, directory]);
+  await peer(PYTHON, ["-c", EXTRACT, archive, directory]);
   return await listTree(directory);
 }
 

@@ -11,6 +11,7 @@ export function oldSparse(
   real: number,
   content: t.Bytes,
   tailOf = (tail: Uint8Array) => tail,
+  name = "sparse",
 ): t.TarItem[] {
   const pairs = (list: typeof map, room: number) => list.slice(0, room).map(([o, l]) => octal(o) + octal(l)).join("");
   const tail = new Uint8Array(167), put = (at: number, text: string) => tail.set(t.bytesOf(text), at - 345);
@@ -24,7 +25,7 @@ export function oldSparse(
     if (map.length > at + 21) block[504] = 1;
     blocks.push(block);
   }
-  const header = { ...t.file("sparse", "", { format: "gnu" as const, raw: { tail: tailOf(tail) } }), typeflag: "S" };
+  const header = { ...t.file(name, "", { format: "gnu" as const, raw: { tail: tailOf(tail) } }), typeflag: "S" };
   const stored = t.bytesOf(content);
   const [head] = [t.tar([{ ...header, claimedSize: stored.length }], { endBlocks: 0 })];
   return [head ?? new Uint8Array(0), ...blocks, stored, new Uint8Array((512 - stored.length % 512) % 512)];

@@ -1,0 +1,147 @@
+/**
+ * Every odd thing that layers can hold and that some program unpacks, in one image, as the program and its peers unpack it. What a peer is
+ * spared stands with its reason at the case (`test/lab/odd-*.ts`); here no case may be without a peer.
+ */
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { scratchDirectory } from "../lab/cleanup.ts";
+import { type Compression, packLayer, writeLayout } from "../lab/oci-layout.ts";
+import { ODD_ATTRIBUTES } from "../lab/odd-attributes.ts";
+import type { OddCase, Peer } from "../lab/odd-case.ts";
+import { ODD_ENTRIES } from "../lab/odd-entries.ts";
+import { ODD_LAYERS } from "../lab/odd-layers.ts";
+import { gnuTree, modelTrees, podmanTree, tarfileTree, umociUnpack, withTimesOf } from "../lab/peers.ts";
+import * as t from "../lab/tar-writer.ts";
+import { type CompareOptions, compareTrees, listTree, type TreeEntry } from "../lab/tree.ts";
+import { unpackBothWays } from "../lab/unpacked.ts";
+
+const ONE_LAYER = [...ODD_ENTRIES, ...ODD_ATTRIBUTES];
+const CASES = [...ONE_LAYER, ...ODD_LAYERS];
+
+/** They know nothing of layers. */
+const ONE_ARCHIVE: Peer[] = ["tar", "tarfile"];
+
+/** The image of the cases: `casesFor(peer)` or some of them; the top has an entry in each layer. */
+function image(cases: OddCase[]): Uint8Array[] {
+  const layers = cases.map(({ name, layers }) => layers((path) => path === "" ? name : `${name}/${path}`));
+  const count = Math.max(...layers.map(({ length }) => length));
+  return Array.from({ length: count }, (_, i) =>
+    t.tar([
+      t.directory("./", { mode: 0o755, mtime: 1_000_000 + i }),
+      ...cases.flatMap(({ name }, which) => {
+        const items = layers[which]?.[i];
+        // Each case's own directory has an entry, so that no peer has to imply it.
+        return items === undefined
+          ? []
+          : [t.directory(name, { mtime: i }), ...items.filter((item) => !isTop(item, name))];
+      }),
+    ], { trailing: `bytes behind the end of layer ${i}` }));
+}
+
+function isTop(item: t.TarItem, name: string): boolean {
+  return !(item instanceof Uint8Array) && item.name instanceof Uint8Array &&
+    new TextDecoder().decode(item.name) === `${name}/`;
+}
+
+function casesFor(peer: Peer): OddCase[] {
+  return CASES.filter((one) => one.without?.[peer] === undefined)
+    .filter((one) => !ONE_ARCHIVE.includes(peer) || ONE_LAYER.includes(one));
+}
+
+/** Unpacks the image both ways and compares each with the peer's tree. */
+async function assertLike(
+  layers: Uint8Array[],
+  theirs: TreeEntry[] | ((ours: TreeEntry[]) => TreeEntry[]),
+  compression: Compression,
+  options: CompareOptions = {},
+): Promise<void> {
+  await unpackBothWays(layers, ({ tree }) => {
+    const ours = Object.values(tree);
+    assert.deepEqual(compareTrees(ours, typeof theirs === "function" ? theirs(ours) : theirs, options), []);
+  }, { compression });
+}
+
+Deno.test("every odd case has two peers that unpack it as the program does, but for a few", () => {
+  const peers: Peer[] = ["model", "umoci", "podman", "tar", "tarfile"];
+  const alone = CASES.filter((one) => peers.filter((peer) => casesFor(peer).includes(one)).length < 2);
+  // Here only the model of the specification agrees: the peers know less, or leave to their filesystem what is done here.
+  assert.deepEqual(alone.map(({ name }) => name), [
+    "forward-hardlinks",
+    "far-times",
+    "star-acl-text",
+    "libarchive",
+    "overlay-xattrs",
+    "opaque-with-implied",
+    "overlay-leftovers",
+  ]);
+});
+
+Deno.test("the odd image is what the model of the specification says", async () => {
+  await using scratch = scratchDirectory("odd");
+  const layers = image(casesFor("model"));
+  const archives = layers.map((archive, i) => {
+    const path = join(scratch.path, `${i}.tar`);
+    writeFileSync(path, archive);
+    return path;
+  });
+  const model = (await modelTrees([{ name: "odd", archives }])).get("odd") ?? [];
+  await assertLike(layers, (ours) => withTimesOf(ours, model), "zstd-frames");
+});
+
+Deno.test("the odd image is what umoci makes of it, from gzip in many members", async () => {
+  await using scratch = scratchDirectory("odd");
+  const layers = image(casesFor("umoci")), layout = join(scratch.path, "layout"), rootfs = join(scratch.path, "rootfs");
+  writeLayout(layout, {
+    odd: { layers: layers.map((layer) => packLayer(layer, "gzip-members", { pieceBytes: 5000 })) },
+  });
+  await umociUnpack(layout, "odd", rootfs);
+  const theirs = await listTree(rootfs);
+  await assertLike(layers, (ours) => withOurTimes(ours, theirs, { directories: true }), "gzip-members");
+});
+
+Deno.test("the odd image is what podman shows of it, from zstd in many frames", async () => {
+  await using scratch = scratchDirectory("odd");
+  const layers = image(casesFor("podman")), layout = join(scratch.path, "layout");
+  writeLayout(layout, {
+    odd: { layers: layers.map((layer) => packLayer(layer, "zstd-frames", { pieceBytes: 5000 })) },
+  });
+  const theirs = await podmanTree(layout, "odd");
+  // The top is the highest layer's own directory.
+  await assertLike(layers, (ours) => withOurTimes(ours, theirs), "zstd-frames", { skip: ["."] });
+});
+
+Deno.test("the odd archive is what GNU tar extracts", async () => {
+  await using scratch = scratchDirectory("odd");
+  const [archive = new Uint8Array(0)] = image(casesFor("tar")), path = join(scratch.path, "odd.tar");
+  writeFileSync(path, archive);
+  const theirs = await gnuTree(path, join(scratch.path, "tree"));
+  await assertLike([archive], (ours) => withOurTimes(ours, theirs, { directories: true }), "none");
+});
+
+Deno.test("the odd archive is what Python's tarfile extracts", async () => {
+  await using scratch = scratchDirectory("odd");
+  const [archive = new Uint8Array(0)] = image(casesFor("tarfile")), path = join(scratch.path, "odd.tar");
+  writeFileSync(path, archive);
+  const theirs = await tarfileTree(path, join(scratch.path, "tree"));
+  await assertLike([archive], (ours) => withOurTimes(ours, theirs, { links: true }), "zstd");
+});
+
+interface Times {
+  /** The peer sets no times of links. */
+  links?: boolean;
+  /** The peer changes a directory's time again when the archive comes back to it: umoci, and GNU tar, which sets it when it leaves. */
+  directories?: boolean;
+}
+
+/** Their tree, where an entry has the time at which it was made with ours in its place: none is told for a directory that is implied. */
+function withOurTimes(ours: TreeEntry[], theirs: TreeEntry[], spared: Times = {}): TreeEntry[] {
+  const recent = BigInt(Date.now() - 24 * 3600 * 1000) * 1_000_000n;
+  const times = new Map(ours.map(({ path, mtime }) => [path, mtime]));
+  return theirs.map((entry) => {
+    const own = times.get(entry.path) ?? "0";
+    const implied = entry.type === "directory" && (spared.directories === true || BigInt(own) > recent);
+    const untold = implied || (entry.type === "symlink" && spared.links === true);
+    return untold && BigInt(entry.mtime) > recent ? { ...entry, mtime: own } : entry;
+  });
+}
