@@ -116,12 +116,7 @@ export function endpointPlace(client: EndpointClient, descriptor: Descriptor): P
         throw client.error(`${who} has only ${offset} of the ${descriptor.size} bytes of a blob`);
       }
       if (response.status !== 200 && response.status !== 206) throw await client.failure(answer, "blob");
-      try {
-        client.refuseEncoded(answer, "blob");
-      } catch (thrown) {
-        await response.body?.cancel();
-        throw thrown;
-      }
+      await client.refuseEncoded(answer, "blob");
       return answer;
     },
   };

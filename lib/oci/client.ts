@@ -77,9 +77,10 @@ export class EndpointClient {
   }
 
   /** A body that was compressed on its way is not the bytes that the digest names, and the runtime undoes it silently. */
-  refuseEncoded({ response: { headers } }: Answer, what: string): void {
+  async refuseEncoded({ response: { headers, body } }: Answer, what: string): Promise<void> {
     const encoding = headers.get("content-encoding");
     if (encoding === null || encoding === "" || encoding.toLowerCase() === "identity") return;
+    await body?.cancel();
     throw this.error(`${this.options.who} sent a ${what} compressed once more (${displayText(encoding, 32)}), unasked`);
   }
 

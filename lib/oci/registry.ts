@@ -106,8 +106,8 @@ export class RegistrySource implements ImageSource {
     const fetch = async (client: EndpointClient): Promise<FetchedManifest> => {
       const answer = await client.get("manifests", name, { Accept: ACCEPT }, signal), { response, from } = answer;
       if (response.status !== 200) throw await client.failure(answer, "manifest");
+      await client.refuseEncoded(answer, "manifest");
       const bytes = await readAll(response, from.host, MAX_MANIFEST, what, this.#transport.stallLimit, signal);
-      client.refuseEncoded(answer, "manifest");
       if (expected !== undefined) await verifyBytes(bytes, expected, what);
       else await refuseOtherDigest(client, response.headers, bytes);
       return { bytes, mediaType: response.headers.get("content-type") ?? undefined };
