@@ -2,9 +2,8 @@
 import type { ContentSums } from "../system/content-sums.ts";
 import type { Kernel } from "../system/kernel.ts";
 import { extents } from "../system/extents.ts";
-import { attachLoop } from "../system/loop.ts";
 import type { System } from "../system/system.ts";
-import { mountLoop } from "./mount.ts";
+import { mountImage } from "./mount.ts";
 import { damaged } from "./damaged.ts";
 import { ReadBack } from "./read-back.ts";
 
@@ -23,17 +22,20 @@ export async function checkImage(
   checkExtents(kernel, file);
   // What is read from here on was not in memory: it comes from the disk.
   kernel.dropCache(file);
-  using loop = attachLoop(kernel, system.pid, file, { readOnly: true, name: "cos-check" });
-  const { status, output } = await system.programs.run("e2fsck", ["-fn", loop.path]);
-  if (status !== 0) {
-    throw damaged(`e2fsck ended with status ${status}`, { output });
-  }
-  const root = mountLoop(kernel, loop, true);
+  // It reads the file itself, while the kernel's own driver reads it through a loop device.
+  const checked = system.programs.run("e2fsck", ["-fn", `/proc/${system.pid}/fd/${file}`]);
+  // Its failure is looked at below; until then nobody listens.
+  checked.catch(() => undefined);
+  using mounted = mountImage(kernel, system.pid, file, { readOnly: true, name: "cos-check" });
+  let files;
   try {
-    return new ReadBack(kernel, sums).tree(root);
+    files = new ReadBack(kernel, sums, file).tree(mounted.fd);
   } finally {
-    kernel.close(root);
+    await checked.catch(() => undefined);
   }
+  const { status, output } = await checked;
+  if (status !== 0) throw damaged(`e2fsck ended with status ${status}`, { output });
+  return files;
 }
 
 /**

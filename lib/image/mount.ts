@@ -15,7 +15,7 @@ export function mountImage(
   kernel: Kernel,
   pid: number,
   file: number,
-  options: { readOnly: boolean; name: ByteString },
+  options: { readOnly: boolean; direct?: boolean; name: ByteString },
 ): MountedImage {
   const loop = attachLoop(kernel, pid, file, options);
   try {

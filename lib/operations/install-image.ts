@@ -14,10 +14,12 @@ import { byteStringOf } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { crc32 } from "../system/codecs.ts";
 import { ContentSums } from "../system/content-sums.ts";
-import { AT_FDCWD, hasErrno, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import { AT_FDCWD, BTRFS_MAGIC, hasErrno, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
 import { TreeRoot } from "../system/tree-root.ts";
 import { applyLayer } from "../unpack/apply-layer.ts";
 import { copyTree } from "../unpack/copy-tree.ts";
+import { INLINE_DECODER, type LayerDecoder } from "../unpack/decoder.ts";
+import { DecoderThread } from "../unpack/decoder-thread.ts";
 import { TreeWriter } from "../unpack/tree-writer.ts";
 import type { Session } from "./session.ts";
 
@@ -87,13 +89,15 @@ export async function installImage(
   const uuid = crypto.randomUUID();
   const path = imagePath("transition");
   try {
+    // Started first: its modules are loaded while the image is made.
+    using decoder = source.kind === "image" ? new DecoderThread() : undefined;
     using file = await makeImage(system, partition.fd, path, {
       size: nominalSize(settings.size, announcedBytes(source), free),
       label: SLOT_LABELS.active,
       uuid,
     });
     const sums = new ContentSums(await crc32());
-    const written = await fill(session, source, file.fd, sums, settings, signal);
+    const written = await fill(session, source, file.fd, { ...settings, sums, decoder }, signal);
     events({ kind: "phase", phase: "check", text: "Reading the new image back" });
     signal.throwIfAborted();
     const files = await checkImage(system, file.fd, sums);
@@ -121,13 +125,17 @@ async function fill(
   session: Session,
   source: Source,
   file: number,
-  sums: ContentSums,
-  { replaceDirectoryLinks }: InstallSettings,
+  { sums, decoder, replaceDirectoryLinks }: InstallSettings & { sums: ContentSums; decoder?: LayerDecoder },
   signal: AbortSignal,
 ) {
   const { system, partition, events } = session, { kernel } = system;
   const warn = (text: string) => events({ kind: "warning", text });
-  using mounted = mountImage(kernel, system.pid, file, { readOnly: false, name: byteStringOf("cos-transition") });
+  using mounted = mountImage(kernel, system.pid, file, {
+    readOnly: false,
+    // Btrfs keeps sums of its data, and a block that is changed while it is written makes them wrong.
+    direct: kernel.fstatfs(partition.fd).type !== BTRFS_MAGIC,
+    name: byteStringOf("cos-transition"),
+  });
   const watch = new SpaceWatch(kernel, partition.fd, file, partition.name);
   const flush = new BackgroundFlush(kernel, mounted.fd, file);
   let contentBytes = 0;
@@ -142,7 +150,7 @@ async function fill(
     },
   });
   try {
-    if (source.kind === "image") await unpackLayers(source.image, writer, events, signal);
+    if (source.kind === "image") await unpackLayers(source.image, writer, decoder ?? INLINE_DECODER, events, signal);
     else await copyDirectory(session, source.reference, writer, signal);
     writer.finish();
   } finally {
@@ -161,7 +169,13 @@ async function fill(
   }
 }
 
-async function unpackLayers(image: ResolvedImage, writer: TreeWriter, events: Events, signal: AbortSignal) {
+async function unpackLayers(
+  image: ResolvedImage,
+  writer: TreeWriter,
+  decoder: LayerDecoder,
+  events: Events,
+  signal: AbortSignal,
+) {
   const { layers } = image.manifest, total = layers.reduce((sum, { size }) => sum + size, 0);
   events({ kind: "phase", phase: "unpack", text: "Pulling and unpacking" });
   let done = 0;
@@ -179,7 +193,7 @@ async function unpackLayers(image: ResolvedImage, writer: TreeWriter, events: Ev
     if (diffId === undefined) throw new Error("the configuration names fewer layers than the manifest");
     const name = `layer ${index + 1} of ${image.source.name}`;
     const warn = (text: string) => events({ kind: "warning", text });
-    await applyLayer({ index, name, diffId, bytes: counted() }, writer, warn);
+    await applyLayer({ index, name, diffId, bytes: counted() }, writer, decoder, warn);
   }
 }
 

@@ -77,8 +77,8 @@ export interface Kernel {
   syncfs(fd: number): void;
   /** `syncfs` and then `fdatasync` of another file, beside this thread. Only that it failed is known of a failure: EIO. */
   flushBeside(filesystem: number, file: number): Promise<void>;
-  /** Asks for a file's content without waiting for it. */
-  readAhead(fd: number): void;
+  /** Asks the disk for a range of bytes, without waiting for it. */
+  readAhead(fd: number, offset: number, length: number): void;
   /** Drops the file's clean pages from the page cache, so that the next read comes from the disk. */
   dropCache(fd: number): void;
   statat(dir: number, path: ByteString, followLinks?: boolean): FileStatus;
@@ -155,7 +155,7 @@ export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
 
 // readdir(3)
-export const DT_DIR = 4;
+export const DT_DIR = 4, DT_REG = 8;
 
 // statfs(2)
 export const EXT4_MAGIC = 0xef53;

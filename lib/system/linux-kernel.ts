@@ -219,17 +219,17 @@ export class LinuxKernel implements Kernel {
     if (await this.#c.fdatasyncBeside(file) < 0) throw new SystemCallError("EIO", "fdatasync", String(file));
   }
 
-  readAhead(fd: number): void {
-    this.#advise(fd, POSIX_FADV_WILLNEED);
+  readAhead(fd: number, offset: number, length: number): void {
+    this.#advise(fd, POSIX_FADV_WILLNEED, offset, length);
   }
 
   dropCache(fd: number): void {
     this.#advise(fd, POSIX_FADV_DONTNEED);
   }
 
-  #advise(fd: number, advice: number): void {
+  #advise(fd: number, advice: number, offset = 0, length = 0): void {
     // posix_fadvise returns the error number itself.
-    const error = this.#c.posix_fadvise(fd, 0n, 0n, advice);
+    const error = this.#c.posix_fadvise(fd, BigInt(offset), BigInt(length), advice);
     if (error !== 0) throw new SystemCallError(errnoName(error), "posix_fadvise", String(fd));
   }
 

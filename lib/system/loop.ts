@@ -5,7 +5,7 @@ import { AT_FDCWD, hasErrno, type Kernel, O_RDONLY, O_RDWR, S_IFBLK, S_IFCHR } f
 
 const LOOP_SET_FD = 0x4c00, LOOP_CLR_FD = 0x4c01, LOOP_SET_STATUS64 = 0x4c04, LOOP_GET_STATUS64 = 0x4c05;
 const LOOP_CONFIGURE = 0x4c0a, LOOP_CTL_GET_FREE = 0x4c82;
-const LO_FLAGS_READ_ONLY = 1, LO_FLAGS_AUTOCLEAR = 4;
+const LO_FLAGS_READ_ONLY = 1, LO_FLAGS_AUTOCLEAR = 4, LO_FLAGS_DIRECT_IO = 16;
 /** Of `struct loop_config`; in it, `struct loop_info64` begins at 8. */
 const CONFIG_SIZE = 304, INFO_AT = 8, INFO_SIZE = 232;
 const INFO_FLAGS = 52, INFO_FILE_NAME = 56;
@@ -24,6 +24,8 @@ export interface LoopDevice extends Disposable {
 
 export interface LoopOptions {
   readOnly: boolean;
+  /** Past the page cache of the file below, where kernel (5.8) and filesystem can: nothing is copied and kept twice. */
+  direct?: boolean;
   /** Shown by `losetup` as the file's name. At most 63 bytes. */
   name: ByteString;
 }
@@ -52,9 +54,9 @@ export function attachLoop(kernel: Kernel, pid: number, file: number, options: L
   });
 }
 
-function configure(kernel: Kernel, device: number, file: number, { readOnly, name }: LoopOptions): void {
+function configure(kernel: Kernel, device: number, file: number, { readOnly, direct, name }: LoopOptions): void {
   const config = new Uint8Array(CONFIG_SIZE), view = new DataView(config.buffer);
-  const flags = LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0);
+  const flags = LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0) | (direct ? LO_FLAGS_DIRECT_IO : 0);
   view.setUint32(0, file, true);
   view.setUint32(INFO_AT + INFO_FLAGS, flags, true);
   writeBytes(name.slice(0, 63), config, INFO_AT + INFO_FILE_NAME);

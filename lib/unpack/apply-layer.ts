@@ -2,8 +2,7 @@
 import { CosError } from "../base/errors.ts";
 import { type Digest, digestAlgorithm } from "../base/digest.ts";
 import { TarReader } from "../formats/tar.ts";
-import { hasher } from "../system/codecs.ts";
-import { decompress } from "./decompress.ts";
+import type { LayerDecoder } from "./decoder.ts";
 import type { TreeWriter } from "./tree-writer.ts";
 
 export interface Layer {
@@ -21,16 +20,18 @@ export interface Layer {
  * Throws `DIGEST_MISMATCH`, `BROKEN_LAYER`, `NO_SPACE`, and what the bytes' source throws. What was written by then stays: the
  * caller gives the whole image up.
  */
-export async function applyLayer(layer: Layer, writer: TreeWriter, warn: (text: string) => void): Promise<void> {
-  const hash = await hasher(digestAlgorithm(layer.diffId));
+export async function applyLayer(
+  layer: Layer,
+  writer: TreeWriter,
+  decoder: LayerDecoder,
+  warn: (text: string) => void,
+): Promise<void> {
   const reader = new TarReader(writer);
   const source = new LayerSource(layer.bytes[Symbol.asyncIterator]());
+  const archive = decoder.decode(source, digestAlgorithm(layer.diffId));
   writer.startLayer(layer.index);
   try {
-    for await (const chunk of decompress(source)) {
-      hash.update(chunk);
-      reader.push(chunk);
-    }
+    for await (const piece of archive) reader.push(piece);
     reader.finish();
     writer.endLayer();
     // Bytes behind the end of what was decompressed still belong to the digest.
@@ -43,7 +44,7 @@ export async function applyLayer(layer: Layer, writer: TreeWriter, warn: (text: 
   } finally {
     await source.close();
   }
-  const found = `${digestAlgorithm(layer.diffId)}:${hash.hex()}`;
+  const found = `${digestAlgorithm(layer.diffId)}:${archive.hex()}`;
   if (found !== layer.diffId) {
     throw new CosError(
       "DIGEST_MISMATCH",

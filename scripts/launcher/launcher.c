@@ -87,9 +87,11 @@ static const char steering[] =
     "SSLKEYLOGFILE=\0"; /* writes the keys of TLS connections into a file */
 
 /* Deno's words before the program's path. `-q`, for what it would say on its own; the rest, so that it looks for
- * nothing besides the program: no configuration, no lock file, no registry, no cache. */
+ * nothing besides the program: no configuration, no lock file, no registry, no cache. Of V8, a small
+ * nursery, and the call that empties it: both for memory (lib/system/garbage.ts). */
 static const char runtime_words[] = "run\0-A\0-q\0--no-config\0--no-lock\0--no-npm\0--no-remote\0--cached-only\0"
-                                    "--no-code-cache\0--ext=js\0";
+                                    "--no-code-cache\0--ext=js\0"
+                                    "--v8-flags=--max-semi-space-size=1,--expose-gc\0";
 
 /*
  * Deno insists on a cache directory. One that can never be made (nothing can be created in /proc) makes it fall back to

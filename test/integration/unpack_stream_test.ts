@@ -5,6 +5,8 @@ import type { Digest } from "../../lib/base/digest.ts";
 import { verified } from "../../lib/oci/verified.ts";
 import type { Descriptor } from "../../lib/formats/manifest.ts";
 import { applyLayer } from "../../lib/unpack/apply-layer.ts";
+import { INLINE_DECODER } from "../../lib/unpack/decoder.ts";
+import { DecoderThread } from "../../lib/unpack/decoder-thread.ts";
 import { decompress } from "../../lib/unpack/decompress.ts";
 import type { TreeWriter } from "../../lib/unpack/tree-writer.ts";
 import { collect, rejectionOf, rejects } from "../lab/expect.ts";
@@ -29,6 +31,23 @@ const NOWHERE = {
   entryEnd() {},
 } as unknown as TreeWriter;
 
+let decoder = INLINE_DECODER;
+const thread = new DecoderThread();
+addEventListener("unload", () => thread[Symbol.dispose]());
+
+/** The same with the decoder on this thread, and on one of its own. */
+function testBoth(name: string, run: () => Promise<void>): void {
+  Deno.test(name, run);
+  Deno.test(`${name}, on a thread of its own`, async () => {
+    decoder = thread;
+    try {
+      await run();
+    } finally {
+      decoder = INLINE_DECODER;
+    }
+  });
+}
+
 interface Layer {
   bytes: Uint8Array;
   /** What the manifest says; by default the truth. */
@@ -45,11 +64,11 @@ async function apply(layer: Layer): Promise<string[]> {
   const warnings: string[] = [];
   const proven = verified(pieces(bytes, piece, turns), { digest, size } as Descriptor, "the layer");
   const proved = { index: 0, name: "layer 1", diffId: diffId as Digest, size, bytes: proven };
-  await applyLayer(proved, NOWHERE, (text) => warnings.push(text));
+  await applyLayer(proved, NOWHERE, decoder, (text) => warnings.push(text));
   return warnings;
 }
 
-Deno.test("layers of every compression are unpacked whole, in pieces of every size", async () => {
+testBoth("layers of every compression are unpacked whole, in pieces of every size", async () => {
   for (const compression of ALL) {
     for (const piece of [1000, 65536, 1 << 30]) {
       assert.deepEqual(await apply({ bytes: compress(ARCHIVE, compression), piece }), [], `${compression} ${piece}`);
@@ -114,7 +133,7 @@ Deno.test("the cost of tiny frames in one piece grows as their number does", asy
   );
 });
 
-Deno.test("what is compressed is told by its first bytes; nothing at all is an empty archive", async () => {
+testBoth("what is compressed is told by its first bytes; nothing at all is an empty archive", async () => {
   const empty = new Uint8Array(0);
   const unmarked = "layer 1 ends without the two blocks of zeros that end an archive.";
   assert.deepEqual(await apply({ bytes: empty, diffId: sha256(empty) }), [unmarked]);
@@ -123,14 +142,14 @@ Deno.test("what is compressed is told by its first bytes; nothing at all is an e
   assert.deepEqual(await apply({ bytes: gzipSync(nothing), diffId: sha256(nothing) }), []);
 });
 
-Deno.test("an archive without its end is unpacked, with a warning", async () => {
+testBoth("an archive without its end is unpacked, with a warning", async () => {
   const archive = t.tar([t.file("a", "x")], { endBlocks: 0 });
   assert.deepEqual(await apply({ bytes: gzipSync(archive), diffId: sha256(archive) }), [
     "layer 1 ends without the two blocks of zeros that end an archive.",
   ]);
 });
 
-Deno.test("bytes behind the archive's end belong to the diffID, and to no file", async () => {
+testBoth("bytes behind the archive's end belong to the diffID, and to no file", async () => {
   const archive = t.tar([t.file("a", "x")], { trailing: "trailing ".repeat(1000) });
   await unpack([archive], ({ tree }) => assert.deepEqual(Object.keys(tree).sort(), [".", "a"]));
   const without = sha256(archive.subarray(0, 2048));
@@ -141,7 +160,7 @@ Deno.test("bytes behind the archive's end belong to the diffID, and to no file",
   );
 });
 
-Deno.test("a wrong diffID is told with both", async () => {
+testBoth("a wrong diffID is told with both", async () => {
   const said = `sha256:${"0".repeat(64)}`;
   for (const compression of ALL) {
     await rejects(
@@ -152,7 +171,7 @@ Deno.test("a wrong diffID is told with both", async () => {
   }
 });
 
-Deno.test("a sha512 diffID is computed as such", async () => {
+testBoth("a sha512 diffID is computed as such", async () => {
   const { createHash } = await import("node:crypto");
   const diffId = `sha512:${createHash("sha512").update(ARCHIVE).digest("hex")}`;
   assert.deepEqual(await apply({ bytes: gzipSync(ARCHIVE), diffId }), []);
@@ -163,7 +182,7 @@ const DAMAGED: [Compression, string][] = [
   ["gzip-members", "Cannot unpack the layer: its gzip data is damaged."],
 ];
 
-Deno.test("damaged bytes of the right digest are the layer's fault", async () => {
+testBoth("damaged bytes of the right digest are the layer's fault", async () => {
   for (const [compression, why] of DAMAGED) {
     const whole = compress(ARCHIVE, compression);
     const damaged = whole.slice();
@@ -195,7 +214,7 @@ Deno.test("damaged bytes of the right digest are the layer's fault", async () =>
   );
 });
 
-Deno.test("damaged bytes of a wrong digest are the registry's fault, however they are cut into pieces", async () => {
+testBoth("damaged bytes of a wrong digest are the registry's fault, however they are cut into pieces", async () => {
   for (const compression of ALL) {
     const whole = compress(ARCHIVE, compression), digest = sha256(whole);
     const damaged = whole.slice();
@@ -216,7 +235,7 @@ Deno.test("damaged bytes of a wrong digest are the registry's fault, however the
   }
 });
 
-Deno.test("what the source throws is what is told, whatever the decoder makes of the cut", async () => {
+testBoth("what the source throws is what is told, whatever the decoder makes of the cut", async () => {
   for (const compression of ALL) {
     const whole = compress(ARCHIVE, compression), reason = new Error("the connection broke");
     const breaking = async function* () {
@@ -225,11 +244,11 @@ Deno.test("what the source throws is what is told, whatever the decoder makes of
     };
     const diffId = sha256(ARCHIVE) as Digest, size = whole.length;
     const layer = { index: 0, name: "layer 1", diffId, size, bytes: breaking() };
-    await assert.rejects(applyLayer(layer, NOWHERE, () => {}), reason, compression);
+    await assert.rejects(applyLayer(layer, NOWHERE, decoder, () => {}), reason, compression);
   }
 });
 
-Deno.test("a writer that fails stops the reading soon, and the source is closed", async () => {
+testBoth("a writer that fails stops the reading soon, and the source is closed", async () => {
   for (const compression of ALL) {
     let closed = false, taken = 0;
     const whole = compress(t.concat([ARCHIVE, ...Array(10).fill(NOISE)]), compression);
@@ -252,7 +271,7 @@ Deno.test("a writer that fails stops the reading soon, and the source is closed"
     } as unknown as TreeWriter;
     const diffId = sha256(ARCHIVE) as Digest, size = whole.length;
     const layer = { index: 0, name: "layer 1", diffId, size, bytes: source() };
-    await assert.rejects(applyLayer(layer, writer, () => {}), reason);
+    await assert.rejects(applyLayer(layer, writer, decoder, () => {}), reason);
     assert.ok(closed, `${compression}: the source stayed open`);
     assert.ok(taken < whole.length / 10_000, `${compression}: all ${taken} pieces were read`);
   }
@@ -323,7 +342,7 @@ Deno.test("memory stays bounded while a large layer goes through", async () => {
   assert.ok(most < 450 << 20, `${most >> 20} MiB were held`);
 });
 
-Deno.test("damaged layers: only errors of ours come out, and all of them do", async () => {
+testBoth("damaged layers: only errors of ours come out, and all of them do", async () => {
   const random = new Random(3), archive = t.tar([t.file("a", "content".repeat(500)), t.symlink("b", "a")]);
   const seeds = ALL.map((compression) => compress(archive, compression, 700));
   const codes = new Set<string>();
@@ -337,4 +356,27 @@ Deno.test("damaged layers: only errors of ours come out, and all of them do", as
     }
   }
   assert.deepEqual([...codes].sort(), ["BROKEN_LAYER", "DIGEST_MISMATCH"]);
+});
+
+Deno.test("where no second thread can be had, the work is done on this one", async () => {
+  using none = new DecoderThread("data:text/javascript,throw new Error('no thread')");
+  decoder = none;
+  try {
+    for (const compression of ALL) assert.deepEqual(await apply({ bytes: compress(ARCHIVE, compression) }), []);
+  } finally {
+    decoder = INLINE_DECODER;
+  }
+});
+
+Deno.test("a thread that ends in the middle is an error, and nobody waits for it", async () => {
+  using decoder = new DecoderThread();
+  const bytes = compress(t.concat(Array(20).fill(NOISE)), "none"), diffId = sha256(bytes) as Digest;
+  const source = async function* () {
+    yield bytes.subarray(0, 1 << 20);
+    decoder[Symbol.dispose]();
+    // Nothing more comes, and nobody takes what is there.
+    yield bytes.subarray(1 << 20);
+  };
+  const layer = { index: 0, name: "layer 1", diffId, size: bytes.length, bytes: source() };
+  await assert.rejects(applyLayer(layer, NOWHERE, decoder, () => {}), /the decoder's thread has ended/);
 });

@@ -12,6 +12,7 @@ import { ContentSums } from "../../lib/system/content-sums.ts";
 import { AT_FDCWD, type Kernel, O_DIRECTORY, O_RDONLY } from "../../lib/system/kernel.ts";
 import { realSystem } from "../../lib/system/system.ts";
 import { applyLayer } from "../../lib/unpack/apply-layer.ts";
+import { INLINE_DECODER } from "../../lib/unpack/decoder.ts";
 import { TreeWriter } from "../../lib/unpack/tree-writer.ts";
 import { scratchDirectory } from "./cleanup.ts";
 import { type Compression, packLayer } from "./oci-layout.ts";
@@ -123,7 +124,7 @@ async function applyLayers(
       const { content, diffId } = packLayer(archive, options.compression ?? "gzip");
       const bytes = pieces(content as Uint8Array, options.piece ?? 65536), { length: size } = content as Uint8Array;
       const named = { index, name: `layer ${index + 1}`, diffId: diffId as Digest, size, bytes };
-      await applyLayer(named, writer, warn);
+      await applyLayer(named, writer, INLINE_DECODER, warn);
     }
     writer.finish();
   } finally {
