@@ -70,6 +70,13 @@ const configSchema = z.object({
 });
 export type ImageConfig = z.infer<typeof configSchema>;
 
+/** Programs in Go read `Layers` as `layers`: one who checks the image must not see other layers than we do. */
+const FIELDS = new Set(["schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject"]);
+const LOWER_FIELDS = new Set([...FIELDS].map((field) => field.toLowerCase()));
+
+/** What file servers say that know no better: it contradicts nothing. */
+const NEUTRAL = new Set(["", "application/json", "application/octet-stream", "text/plain"]);
+
 export type ParsedManifest = { kind: "index"; index: ImageIndex } | { kind: "manifest"; manifest: Manifest };
 
 const IMAGE_CONFIGS = new Set([
@@ -98,10 +105,16 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
   if ("manifests" in body && ("layers" in body || "config" in body)) {
     throw unsupported(subject, "its manifest claims to be an index and an image at once");
   }
-  const told = mediaType?.split(";")[0]?.trim();
-  if (
-    typeof body.mediaType === "string" && told !== undefined && told !== "application/json" && told !== body.mediaType
-  ) {
+  if ("fsLayers" in body || "history" in body) {
+    throw unsupported(subject, "its manifest claims to be of two schemas at once");
+  }
+  const twin = Object.keys(body).find((key) => !FIELDS.has(key) && LOWER_FIELDS.has(key.toLowerCase()));
+  if (twin !== undefined) {
+    throw unsupported(subject, `its manifest has a field ${displayText(twin)}, which other programs take for another`);
+  }
+  const served = mediaType?.split(";")[0]?.trim(),
+    told = served !== undefined && NEUTRAL.has(served) ? undefined : served;
+  if (typeof body.mediaType === "string" && told !== undefined && told !== body.mediaType) {
     throw unsupported(
       subject,
       `its manifest says it is ${displayText(body.mediaType)} and was served as ${displayText(told)}`,
@@ -109,19 +122,13 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
   }
   const type = typeof body.mediaType === "string" ? body.mediaType : told;
   if ("manifests" in body) {
-    if (
-      type !== undefined && type !== MEDIA_TYPES.ociIndex && type !== MEDIA_TYPES.dockerList &&
-      type !== "application/json"
-    ) {
+    if (type !== undefined && type !== MEDIA_TYPES.ociIndex && type !== MEDIA_TYPES.dockerList) {
       throw unsupported(subject, `its index is of the unknown type ${displayText(type)}`);
     }
     limit(body.manifests, MAX_INDEX_ENTRIES, subject, "images");
     return { kind: "index", index: check(indexSchema, body, subject, "index") };
   }
-  if (
-    type !== undefined && type !== MEDIA_TYPES.ociManifest && type !== MEDIA_TYPES.dockerManifest &&
-    type !== "application/json"
-  ) {
+  if (type !== undefined && type !== MEDIA_TYPES.ociManifest && type !== MEDIA_TYPES.dockerManifest) {
     throw unsupported(subject, `its manifest is of the unknown type ${displayText(type)}`);
   }
   limit(body.layers, MAX_LAYERS, subject, "layers");

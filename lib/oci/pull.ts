@@ -61,7 +61,7 @@ export async function resolveImage(
       const offered = [...new Set(manifests.map((m) => formatPlatform(m.platform ?? {})))];
       const shown = offered.length > SHOWN_PLATFORMS ? [...offered.slice(0, SHOWN_PLATFORMS), "…"] : offered;
       const only = shown.join(", ") || "nothing";
-      throw unsupported(source, `it is not made for ${formatPlatform(platform)}, only for ${only}`);
+      throw unsupported(source, `it is not made for ${thisMachine(platform)}, only for ${only}`);
     }
     if (chosen.size > MAX_MANIFEST) throw unsupported(source, `its manifest is longer than ${MAX_MANIFEST} bytes`);
     const fetched = await source.manifest(chosen, signal);
@@ -79,7 +79,7 @@ export async function resolveImage(
   if (fit(config, platform) === 0) {
     throw unsupported(
       source,
-      `it is made for ${formatPlatform(config)}, and this machine is ${formatPlatform(platform)}`,
+      `it is made for ${formatPlatform(config)}, and this machine is ${thisMachine(platform)}`,
     );
   }
   const image = { source, digest, manifest, config, indexDigest };
@@ -89,6 +89,11 @@ export async function resolveImage(
 /** A layer's compressed bytes; throws `DIGEST_MISMATCH` at the latest behind the last one. */
 export function layerBytes(image: ResolvedImage, layer: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array> {
   return verified(image.source.blob(layer, signal), layer, `layer ${layer.digest} of ${image.source.name}`);
+}
+
+/** With the processor's level, where that is known: it may be what the image asks too much of. */
+function thisMachine({ level, ...platform }: MachinePlatform): string {
+  return formatPlatform(level === undefined ? platform : { ...platform, variant: `v${level()}` });
 }
 
 function unsupported(source: ImageSource, why: string): CosError {
