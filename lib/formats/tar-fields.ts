@@ -65,6 +65,19 @@ export function number(block: Uint8Array, at: number, length: number, what: stri
   return value;
 }
 
+/**
+ * A GNU header has two times where POSIX has a prefix. Go before 1.8 wrote the prefix under GNU's magic where a number was large, and
+ * images of that time still hold such headers (moby#34092): what is no time there, and plain ASCII, is a prefix, as for Go's reader.
+ */
+export function hasStrayPrefix(block: Uint8Array): boolean {
+  if (byteString(block, 257, 265) !== "ustar  \0" || (isTime(block, 345) && isTime(block, 357))) return false;
+  return /^[\x01-\x7f]+$/.test(untilNul(block, 345, 500));
+}
+
+function isTime(block: Uint8Array, at: number): boolean {
+  return ((block[at] ?? 0) & 0x80) !== 0 || /^[\0 ]*[0-7]*[\0 ]*$/.test(byteString(block, at, at + 12));
+}
+
 export function decimal(value: Uint8Array, what: string): number {
   return decimalText(byteString(value), what);
 }

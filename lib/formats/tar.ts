@@ -16,6 +16,7 @@ import {
   decimal,
   decimalText,
   differ,
+  hasStrayPrefix,
   isZero,
   number,
   padding,
@@ -255,7 +256,10 @@ export class TarReader {
       }
       const equals = body.indexOf(0x3d, space);
       if (equals < 0 || equals >= end) throw broken("an extended header holds a record without a value");
-      const key = byteString(body, space + 1, equals), value = body.slice(equals + 1, end - 1);
+      const key = byteString(body, space + 1, equals);
+      // The kernel would read it to the NUL, and so take one attribute for another.
+      if (key.includes("\0")) throw broken("an extended header holds a key with a NUL byte");
+      const value = body.slice(equals + 1, end - 1);
       if (into === this.#pax && (key === "GNU.sparse.offset" || key === "GNU.sparse.numbytes")) {
         // Sparse 0.0 repeats these two keys; a map keeps only the last.
         if (key.endsWith("offset") !== (this.#paxPieces.length % 2 === 0)) {
@@ -286,10 +290,12 @@ export class TarReader {
       return value === undefined ? undefined : byteString(value);
     };
 
-    const magic = byteString(block, 257, 265);
-    const posix = magic === "ustar\x0000";
+    // Not what stands behind in the version's field: neither Go nor GNU tar look at that.
+    const posix = byteString(block, 257, 263) === "ustar\0";
     let headerName = untilNul(block, 0, 100);
-    if (posix && block[345] !== 0) headerName = `${untilNul(block, 345, 500)}/${headerName}`;
+    if ((posix || (flag !== "S" && hasStrayPrefix(block))) && block[345] !== 0) {
+      headerName = `${untilNul(block, 345, 500)}/${headerName}`;
+    }
     // pax over the ustar prefix; where GNU's long name stands beside pax, Go takes the one and GNU tar the other.
     const paxName = text("path"), paxLink = text("linkpath");
     if (differ(paxName, this.#longName) || differ(paxLink, this.#longLink)) {
@@ -434,6 +440,7 @@ export class TarReader {
         if (key.startsWith("SCHILY.xattr.")) name = key.slice(13);
         else if (key.startsWith("LIBARCHIVE.xattr.")) {
           name = urlDecode(key.slice(17));
+          if (name.includes("\0")) throw broken("an extended attribute's name holds a NUL byte");
           if (source.has(`SCHILY.xattr.${name}`)) continue;
         } else continue;
         // Empty takes it back, as with any record: an attribute of no bytes cannot be written this way.

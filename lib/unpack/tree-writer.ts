@@ -221,6 +221,7 @@ export class TreeWriter implements TarSink {
       case "symlink":
         return this.#node(parentPath, name, entry, (fd) => {
           if (entry.linkName === "") throw broken(`the link ${quote(path)} leads nowhere`);
+          if (entry.linkName.includes("\0")) throw broken(`the target of the link ${quote(path)} holds a NUL byte`);
           this.#kernel.symlinkat(entry.linkName, fd, name);
         });
       case "character":

@@ -11,7 +11,7 @@ import { ODD_ATTRIBUTES } from "../lab/odd-attributes.ts";
 import type { OddCase, Peer } from "../lab/odd-case.ts";
 import { ODD_ENTRIES } from "../lab/odd-entries.ts";
 import { ODD_LAYERS } from "../lab/odd-layers.ts";
-import { gnuTree, modelTrees, podmanTree, tarfileTree, umociUnpack, withTimesOf } from "../lab/peers.ts";
+import { gnuTree, modelTrees, podmanTree, tarfileTree, umociUnpack, withOurTimes, withTimesOf } from "../lab/peers.ts";
 import * as t from "../lab/tar-writer.ts";
 import { type CompareOptions, compareTrees, listTree, type TreeEntry } from "../lab/tree.ts";
 import { unpackBothWays } from "../lab/unpacked.ts";
@@ -126,22 +126,3 @@ Deno.test("the odd archive is what Python's tarfile extracts", async () => {
   const theirs = await tarfileTree(path, join(scratch.path, "tree"));
   await assertLike([archive], (ours) => withOurTimes(ours, theirs, { links: true }), "zstd");
 });
-
-interface Times {
-  /** The peer sets no times of links. */
-  links?: boolean;
-  /** The peer changes a directory's time again when the archive comes back to it: umoci, and GNU tar, which sets it when it leaves. */
-  directories?: boolean;
-}
-
-/** Their tree, where an entry has the time at which it was made with ours in its place: none is told for a directory that is implied. */
-function withOurTimes(ours: TreeEntry[], theirs: TreeEntry[], spared: Times = {}): TreeEntry[] {
-  const recent = BigInt(Date.now() - 24 * 3600 * 1000) * 1_000_000n;
-  const times = new Map(ours.map(({ path, mtime }) => [path, mtime]));
-  return theirs.map((entry) => {
-    const own = times.get(entry.path) ?? "0";
-    const implied = entry.type === "directory" && (spared.directories === true || BigInt(own) > recent);
-    const untold = implied || (entry.type === "symlink" && spared.links === true);
-    return untold && BigInt(entry.mtime) > recent ? { ...entry, mtime: own } : entry;
-  });
-}

@@ -134,6 +134,10 @@ Deno.test("paths that no filesystem holds are refused; names of strangers are es
     [[t.file("f", "", { pax: [["path", "a\0\x1b[2J"]] })]],
     'Cannot unpack the layer: the path "a\\\\u0000\\\\u001b[2J" holds a NUL byte.',
   );
+  await breaks(
+    [[t.symlink("l", "a", { pax: [["linkpath", "a\0b"]] })]],
+    'Cannot unpack the layer: the target of the link "l" holds a NUL byte.',
+  );
   await breaks([[t.symlink("l", "")]], 'Cannot unpack the layer: the link "l" leads nowhere.');
   await breaks([[t.file("./", "x")]], "Cannot unpack the layer: its top is a file.");
   for (const [openat2, call] of [[true, "openat2"], [false, "statx"]] as const) {

@@ -106,3 +106,23 @@ export function withTimesOf(tree: TreeEntry[], model: ModelEntry[]): TreeEntry[]
   const times = new Map(tree.map(({ path, mtime }) => [path, mtime]));
   return model.map((entry) => ({ ...entry, mtime: entry.mtime ?? times.get(entry.path) ?? "" }));
 }
+
+/** What is not compared of a peer's times. */
+export interface Times {
+  /** The peer sets no times of links. */
+  links?: boolean;
+  /** The peer changes a directory's time again when the archive comes back to it: umoci, and GNU tar, which sets it when it leaves. */
+  directories?: boolean;
+}
+
+/** Their tree, where an entry has the time at which it was made with ours in its place: none is told for a directory that is implied. */
+export function withOurTimes(ours: TreeEntry[], theirs: TreeEntry[], spared: Times = {}): TreeEntry[] {
+  const recent = BigInt(Date.now() - 24 * 3600 * 1000) * 1_000_000n;
+  const times = new Map(ours.map(({ path, mtime }) => [path, mtime]));
+  return theirs.map((entry) => {
+    const own = times.get(entry.path) ?? "0";
+    const implied = entry.type === "directory" && (spared.directories === true || BigInt(own) > recent);
+    const untold = implied || (entry.type === "symlink" && spared.links === true);
+    return untold && BigInt(entry.mtime) > recent ? { ...entry, mtime: own } : entry;
+  });
+}

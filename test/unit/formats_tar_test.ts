@@ -81,6 +81,18 @@ Deno.test("GNU's header has times where ustar has a prefix: they are no part of 
   assert.equal(entry?.name, "a");
 });
 
+Deno.test("what stands in a GNU header where no time can be is a prefix, as Go before 1.8 wrote it; the version behind POSIX's magic is not read", () => {
+  const name = (tail: string, magic = "ustar  \0", typeflag = "0") => {
+    const { name } = readEntries(t.tar([{ ...t.file("f", "", { raw: { magic, tail } }), typeflag }]))[0] ?? {};
+    return name;
+  };
+  assert.equal(name("long/path"), "long/path/f");
+  assert.equal(name(`14000000000\x00${"14000000000\0"}`), "f");
+  assert.equal(name(`\0\0\0\0\0\0\0\0\0\0\0\x00no time`), "f"); // empty in front: nothing a reader would call a prefix
+  assert.equal(name("no time \xe9"), "f"); // not ASCII
+  assert.equal(name("prefix", "ustar\x00??"), "prefix/f");
+});
+
 Deno.test("long names and targets come from pax records, and from GNU's L and K entries", () => {
   for (const format of ["pax", "gnu"] as const) {
     const entries = readEntries(t.tar([
