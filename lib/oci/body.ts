@@ -69,7 +69,9 @@ export async function readAll(
   let size = 0;
   for await (const chunk of bodyChunks(response, host, limit, signal)) {
     size += chunk.length;
-    if (performance.now() > until) throw broken(host, new Error(`${what} took over ${SLOWEST * limit / 1000} seconds`));
+    if (performance.now() > until) {
+      throw broken(host, new Error(`${what} took over ${SLOWEST * limit / 1000} seconds`), false);
+    }
     if (size > most) {
       throw new CosError("REGISTRY_ERROR", `Refused ${what}: it is longer than ${most} bytes.`, {
         hint: "No honest registry sends so much here; ask whoever runs it.",

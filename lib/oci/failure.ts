@@ -15,10 +15,14 @@ export function unreachable(host: string, why: Reason, cause: unknown): Connecti
   return new ConnectionError(`Cannot reach the registry ${host}: it ${why.text}.`, why.passing, why.hint, cause);
 }
 
-export function broken(host: string, cause: unknown): ConnectionError {
-  return new ConnectionError(
+/** An answer that began, and did not come to its end. */
+export class BodyError extends ConnectionError {}
+
+/** @param passing whether another try may bring more. */
+export function broken(host: string, cause: unknown, passing = true): BodyError {
+  return new BodyError(
     `The connection to ${host} broke: ${cause instanceof Error ? cause.message : cause}.`,
-    true,
+    passing,
     "Check the network and run it again: what was there before is not touched.",
     cause,
   );

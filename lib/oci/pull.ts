@@ -87,8 +87,19 @@ export async function resolveImage(
 }
 
 /** A layer's compressed bytes; throws `DIGEST_MISMATCH` at the latest behind the last one. */
-export function layerBytes(image: ResolvedImage, layer: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array> {
-  return verified(image.source.blob(layer, signal), layer, `layer ${layer.digest} of ${image.source.name}`);
+export async function* layerBytes(
+  { source }: ResolvedImage,
+  layer: Descriptor,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* verified(source.blob(layer, signal), layer, `layer ${layer.digest} of ${source.name}`);
+  } catch (thrown) {
+    const sender = source.sentBy?.(layer.digest);
+    if (sender === undefined || !(thrown instanceof CosError) || thrown.code !== "DIGEST_MISMATCH") throw thrown;
+    const { code, message, hint, details } = thrown;
+    throw new CosError(code, `${message} It came from ${sender}.`, { hint, details, cause: thrown });
+  }
 }
 
 /** With the processor's level, where that is known: it may be what the image asks too much of. */

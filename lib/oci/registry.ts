@@ -10,6 +10,8 @@ import type { CredentialLookup } from "./auth.ts";
 import { download, endpointPlace, foreignPlaces, isDown, type Place } from "./blob.ts";
 import { readAll } from "./body.ts";
 import { EndpointClient } from "./client.ts";
+import { BodyError } from "./failure.ts";
+import { FIRST_TRIES, reconnectDelay } from "./retry.ts";
 import type { FetchedManifest, ImageSource } from "./source.ts";
 import { Transport } from "./transport.ts";
 import { digestOf, verifyBytes } from "./verified.ts";
@@ -39,6 +41,8 @@ export class RegistrySource implements ImageSource {
   readonly #clients: readonly EndpointClient[];
   /** Those that need not be asked again in this run, while there are others. */
   readonly #down = new Set<string>();
+  /** By digest: who sent the bytes of a blob that was handed on before its digest was proven. */
+  readonly #senders = new Map<Digest, Set<string>>();
 
   constructor(
     reference: RegistryReference,
@@ -66,20 +70,38 @@ export class RegistrySource implements ImageSource {
   }
 
   async *blob(descriptor: Descriptor, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-    const places = [
+    const { digest, size } = descriptor, senders = this.#senders.get(digest) ?? new Set();
+    const all = [
       ...this.#asked(true).map((client) => endpointPlace(client, descriptor)),
       ...foreignPlaces(descriptor, this.#transport, this.name),
     ];
-    const progress = { done: 0 };
+    // Who asks again had no use for what came the first time: whoever sent that is asked last.
+    const places = [...all.filter(({ host }) => !senders.has(host)), ...all.filter(({ host }) => senders.has(host))];
+    const sending = new Set<string>(), progress = { done: 0 };
+    this.#senders.set(digest, sending);
     yield* this.#firstOf(
       places,
       signal,
       async function* (this: RegistrySource, place: Place, last: boolean) {
         const bytes = download(place, descriptor, progress, this.#transport, !last, signal);
-        if (last || descriptor.size > HELD_BACK) yield* bytes;
-        else yield await this.#proven(bytes, descriptor, progress);
+        const start = progress.done;
+        if (!last && size <= HELD_BACK) {
+          yield await this.#proven(bytes, descriptor, progress);
+          return;
+        }
+        try {
+          yield* bytes;
+        } finally {
+          if (progress.done > start) sending.add(place.host);
+        }
       }.bind(this),
     );
+  }
+
+  /** Who sent the bytes of a blob, where that is not plain from the reference. */
+  sentBy(digest: Digest): string | undefined {
+    const senders = this.#senders.get(digest);
+    return this.#clients.length === 1 || senders === undefined ? undefined : [...senders].join(" and ");
   }
 
   /** A small blob as a whole: other bytes than the digest names are taken back, not handed on. */
@@ -103,7 +125,7 @@ export class RegistrySource implements ImageSource {
   /** @param expected its digest, where it is known before. */
   async #manifest(name: string, expected: Digest | undefined, signal?: AbortSignal): Promise<FetchedManifest> {
     const clients = this.#asked(expected !== undefined), what = `the manifest of ${this.name}`;
-    const fetch = async (client: EndpointClient): Promise<FetchedManifest> => {
+    const read = async (client: EndpointClient): Promise<FetchedManifest> => {
       const answer = await client.get("manifests", name, { Accept: ACCEPT }, signal), { response, from } = answer;
       if (response.status !== 200) throw await client.failure(answer, "manifest");
       await client.refuseEncoded(answer, "manifest");
@@ -111,6 +133,18 @@ export class RegistrySource implements ImageSource {
       if (expected !== undefined) await verifyBytes(bytes, expected, what);
       else await refuseOtherDigest(client, response.headers, bytes);
       return { bytes, mediaType: response.headers.get("content-type") ?? undefined };
+    };
+    const fetch = async (client: EndpointClient): Promise<FetchedManifest> => {
+      for (let attempt = 1;; attempt++) {
+        try {
+          return await read(client);
+        } catch (thrown) {
+          signal?.throwIfAborted();
+          // Connecting had its own tries: this is about answers that break in the middle.
+          if (!(thrown instanceof BodyError) || !thrown.passing || attempt >= FIRST_TRIES) throw thrown;
+          await this.#transport.wait(reconnectDelay(attempt), `${thrown.message} Trying again in`, signal);
+        }
+      }
     };
     for await (
       const found of this.#firstOf(clients, signal, async function* (client) {

@@ -17,4 +17,6 @@ export interface ImageSource {
   manifest(descriptor: Descriptor, signal?: AbortSignal): Promise<FetchedManifest>;
   /** A blob's bytes, unproven; never more than a little over `descriptor.size` are read. */
   blob(descriptor: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Whom a blob's bytes came from, where people could not tell: one of several mirrors. */
+  sentBy?(digest: Digest): string | undefined;
 }

@@ -30,7 +30,7 @@ export async function fetchUnverified(
     const secured = connect({ ...identity, ...named, socket: tunnel });
     await new Promise<void>((resolve, reject) => {
       secured.once("secureConnect", resolve);
-      secured.once("error", reject);
+      secured.on("error", reject);
     });
     request = http.request({
       ...common,
@@ -40,9 +40,10 @@ export async function fetchUnverified(
     });
   }
   const answered = request;
+  // The listeners for errors stay: one that comes later reaches the body's reader too, and must not end the program here.
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     answered.once("response", resolve);
-    answered.once("error", reject);
+    answered.on("error", reject);
     answered.end(typeof init.body === "string" ? init.body : undefined);
   });
   return asResponse(response);
@@ -69,11 +70,12 @@ async function openTunnel(proxy: Proxy, authority: string, signal: AbortSignal |
       signal,
     });
     asking.once("connect", ({ statusCode }, socket) => {
+      socket.on("error", reject);
       if (statusCode === 200) return resolve(socket as Socket);
       socket.destroy();
       reject(new Error(statusCode === 407 ? "proxy authentication required" : `the proxy answered ${statusCode}`));
     });
-    asking.once("error", reject);
+    asking.on("error", reject);
     asking.end();
   });
 }

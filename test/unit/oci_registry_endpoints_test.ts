@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import type { CosEvent } from "../../lib/base/events.ts";
 import type { Descriptor } from "../../lib/formats/manifest.ts";
 import { endpointUrl, registryEndpoint } from "../../lib/oci/endpoint.ts";
-import { rejectionOf, rejects } from "../lab/expect.ts";
+import { layerBytes, resolveImage } from "../../lib/oci/pull.ts";
+import { collect, rejectionOf, rejects } from "../lab/expect.ts";
 import {
   type Answer,
   body,
@@ -323,4 +324,43 @@ Deno.test("a body that breaks at one place and again at the next is still one bl
     "bytes=2600000-",
     "bytes=3900000-",
   ]);
+});
+
+Deno.test("a large layer that is not what its digest names says who sent it; asked for again, it comes from the others", async () => {
+  const content = "0123456789".repeat(200_000);
+  await using lab = pair(content);
+  const config = (registry: FakeRegistry) =>
+    registry.blob(
+      JSON.stringify({ os: "linux", architecture: "amd64", rootfs: { type: "layers", diff_ids: [lab.blob.digest] } }),
+      "application/vnd.oci.image.config.v1+json",
+    );
+  for (const one of [lab.mirror, lab.registry]) {
+    one.manifest({ ...MANIFEST, config: config(one), layers: [lab.blob] }, "v2");
+  }
+  lab.mirror.answer = (_, url) =>
+    url.pathname.endsWith(lab.blob.digest) ? body(encoder.encode("x".repeat(2_000_000))) : undefined;
+  const name = "r.example/team/os:v2";
+  const image = await resolveImage(sourceOf(name, lab), { os: "linux", architecture: "amd64" });
+  const [layer] = image.manifest.layers;
+  assert.ok(layer !== undefined);
+  const { code, message } = await rejectionOf(() => collect(layerBytes(image, layer)));
+  assert.equal(code, "DIGEST_MISMATCH");
+  assert.ok(message.startsWith(`Refused layer ${layer.digest} of ${name}: expected ${layer.digest}, got sha256:`));
+  assert.ok(message.endsWith(`. It came from ${lab.mirror.host}.`), message);
+  assert.equal((await collect(layerBytes(image, layer))).reduce((sum, { length }) => sum + length, 0), 2_000_000);
+});
+
+Deno.test("a manifest that breaks off is asked for again, and then elsewhere", async () => {
+  await using lab = pair();
+  const clock = new TestClock(), events: CosEvent[] = [];
+  const cut = () => cutBody(encoder.encode("{"), { headers: { "content-type": MANIFEST.mediaType } });
+  const answers = [cut, cut];
+  lab.mirror.answer = () => answers.shift()?.();
+  assert.deepEqual((await sourceOf(NAME, { ...lab, clock, events }).top()).bytes, lab.manifest.bytes);
+  assert.deepEqual([clock.seconds, requests(lab.mirror, lab.registry)], [[1, 2], [3, 0]]);
+  assert.deepEqual(textsOf(events, "warning"), []);
+  lab.mirror.answer = cut;
+  assert.deepEqual((await sourceOf(NAME, { ...lab, clock, events }).top()).bytes, lab.manifest.bytes);
+  assert.deepEqual(requests(lab.mirror, lab.registry), [6, 1]);
+  assert.equal(textsOf(events, "warning").length, 1);
 });
