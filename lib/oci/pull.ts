@@ -9,6 +9,7 @@ import {
   parseConfig,
   type ParsedManifest,
   parseManifest,
+  type Platform,
 } from "../formats/manifest.ts";
 import { choosePlatform, fit, formatPlatform, type MachinePlatform } from "../formats/platform.ts";
 import type { ImageSource } from "./source.ts";
@@ -58,10 +59,10 @@ export async function resolveImage(
     const { manifests } = parsed.index;
     const chosen = choosePlatform(manifests, platform);
     if (chosen === undefined) {
-      const offered = [...new Set(manifests.map((m) => formatPlatform(m.platform ?? {})))];
+      const platforms = manifests.map((m) => m.platform ?? {}), offered = [...new Set(platforms.map(formatPlatform))];
       const shown = offered.length > SHOWN_PLATFORMS ? [...offered.slice(0, SHOWN_PLATFORMS), "…"] : offered;
       const only = shown.join(", ") || "nothing";
-      throw unsupported(source, `it is not made for ${thisMachine(platform)}, only for ${only}`);
+      throw unsupported(source, `it is not made for ${thisMachine(platform, platforms)}, only for ${only}`);
     }
     if (chosen.size > MAX_MANIFEST) throw unsupported(source, `its manifest is longer than ${MAX_MANIFEST} bytes`);
     const fetched = await source.manifest(chosen, signal);
@@ -79,7 +80,7 @@ export async function resolveImage(
   if (fit(config, platform) === 0) {
     throw unsupported(
       source,
-      `it is made for ${formatPlatform(config)}, and this machine is ${thisMachine(platform)}`,
+      `it is made for ${formatPlatform(config)}, and this machine is ${thisMachine(platform, [config])}`,
     );
   }
   const image = { source, digest, manifest, config, indexDigest };
@@ -102,9 +103,10 @@ export async function* layerBytes(
   }
 }
 
-/** With the processor's level, where that is known: it may be what the image asks too much of. */
-function thisMachine({ level, ...platform }: MachinePlatform): string {
-  return formatPlatform(level === undefined ? platform : { ...platform, variant: `v${level()}` });
+/** With the processor's level, where it is what the image asks too much of. */
+function thisMachine({ level, ...platform }: MachinePlatform, offered: readonly Partial<Platform>[]): string {
+  const matters = level !== undefined && offered.some(({ architecture }) => architecture === platform.architecture);
+  return formatPlatform(matters ? { ...platform, variant: `v${level()}` } : platform);
 }
 
 function unsupported(source: ImageSource, why: string): CosError {
