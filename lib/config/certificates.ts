@@ -50,7 +50,7 @@ export async function trustedRoots(
 
 /**
  * What the machine has for a host: `/etc/docker/certs.d/HOST[:PORT]/` with `*.crt` (CAs) and a client's `*.cert` with its
- * `*.key`; `/etc/containers/certs.d` before it. Throws `USAGE` where a certificate lacks its key, or a key its certificate.
+ * `*.key`; `/etc/containers/certs.d` before it. Throws `CONFIGURATION` where a certificate lacks its key, or a key its certificate.
  */
 export async function hostCertificates(
   host: string,
@@ -99,7 +99,7 @@ function areCertificates(pems: string[]): boolean {
 }
 
 function unusable(path: string, why: string): CosError {
-  return new CosError("USAGE", `Cannot use ${path}: ${why}.`, {
+  return new CosError("CONFIGURATION", `Cannot use ${path}: ${why}.`, {
     hint: "A host's directory holds ca.crt, and client.cert with client.key where the registry wants one.",
   });
 }

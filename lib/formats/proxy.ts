@@ -28,7 +28,7 @@ export type ProxyRules = (url: URL) => Proxy | undefined;
 const SCHEMES = ["http:", "https:", "socks5:", "socks5h:"];
 const PORTS: Record<string, string> = { "http:": "80", "https:": "443" };
 
-/** Throws `REGISTRY_UNREACHABLE` where a proxy is wanted that cannot be used; only when a request would go through it. */
+/** Throws `CONFIGURATION` where a proxy is wanted that cannot be used; only when a request would go through it. */
 export function proxyRules(variables: ProxyVariables): ProxyRules {
   const excepted = exceptions(variables.noProxy);
   return (url) => {
@@ -68,7 +68,7 @@ function decoded(text: string): string {
 
 function unusable(variable: string, why: string): CosError {
   // The address may hold a password: it is not repeated.
-  return new CosError("REGISTRY_UNREACHABLE", `Cannot use the proxy that ${variable} names: ${why}.`, {
+  return new CosError("CONFIGURATION", `Cannot use the proxy that ${variable} names: ${why}.`, {
     hint: `Set ${variable}=http://[USER:PASSWORD@]HOST:PORT, or name what needs no proxy in NO_PROXY.`,
   });
 }

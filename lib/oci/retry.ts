@@ -52,7 +52,8 @@ export class Reconnects {
 
   /**
    * Milliseconds to wait before the download goes on at `offset`; undefined: it is given up. What brought a mebibyte, or
-   * lasted a minute and brought anything, since the last break always goes on; else four times more, each after a longer wait.
+   * lasted a minute and brought anything, since the last break always goes on, after a second; else four times in a row, each
+   * after a longer wait.
    */
   next(offset: number, now: number): number | undefined {
     const last = this.#last;

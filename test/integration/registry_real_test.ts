@@ -188,7 +188,7 @@ Deno.test("a registry that wants a client's certificate gets the one that lies i
   Deno.copyFileSync(client.certificate, `${directory}/client.cert`);
   await rejects(
     () => attempt(),
-    "USAGE",
+    "CONFIGURATION",
     `Cannot use ${directory}/client.cert: there is no client.key beside it (CAs are named *.crt).`,
   );
   Deno.copyFileSync(client.key, `${directory}/client.key`);

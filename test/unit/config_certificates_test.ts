@@ -59,18 +59,18 @@ Deno.test("a host's directory: CAs, a client's certificate with its key; the por
   assert.deepEqual(await tls(), { ca: [texts.one, texts.two] });
   assert.deepEqual(await tls("r.example"), { ca: [] });
   Deno.copyFileSync(client.key, `${host}/client.key`);
-  await rejects(() => tls(), "USAGE", `Cannot use ${host}/client.key: there is no client.cert beside it.`);
+  await rejects(() => tls(), "CONFIGURATION", `Cannot use ${host}/client.key: there is no client.cert beside it.`);
   Deno.copyFileSync(client.certificate, `${host}/client.cert`);
   const [cert, key] = [client.certificate, client.key].map((name) => Deno.readTextFileSync(name));
   assert.deepEqual(await tls(), { ca: [texts.one, texts.two], cert, key });
   Deno.removeSync(`${host}/client.key`);
   await rejects(
     () => tls(),
-    "USAGE",
+    "CONFIGURATION",
     `Cannot use ${host}/client.cert: there is no client.key beside it (CAs are named *.crt).`,
   );
   Deno.writeTextFileSync(`${host}/ca.crt`, "rubbish");
-  await rejects(() => tls(), "USAGE", `Cannot use ${host}/ca.crt: it is no certificate in PEM form.`);
+  await rejects(() => tls(), "CONFIGURATION", `Cannot use ${host}/ca.crt: it is no certificate in PEM form.`);
   // The first directory that holds something is the one that counts.
   Deno.mkdirSync(`${path}/first/r.example:5000`, { recursive: true });
   Deno.writeTextFileSync(`${path}/first/r.example:5000/ca.crt`, texts.two);

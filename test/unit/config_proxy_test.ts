@@ -122,21 +122,21 @@ Deno.test("a proxy that cannot be used is an error without its address, which ma
   const why = "Cannot use the proxy that HTTPS_PROXY names: ";
   fails(
     () => use("ftp://u:secret@p", "https://r.example/"),
-    "REGISTRY_UNREACHABLE",
+    "CONFIGURATION",
     `${why}it wants ftp://, and only http, https and socks5 are known.`,
   );
-  fails(() => use("http://u:secret@p:99999", "https://r.example/"), "REGISTRY_UNREACHABLE", `${why}it is no address.`);
+  fails(() => use("http://u:secret@p:99999", "https://r.example/"), "CONFIGURATION", `${why}it is no address.`);
   assert.equal(use("ftp://p", "https://direct.example/"), undefined);
   fails(
     () => use("http://p", "http://r.example/", true),
-    "REGISTRY_UNREACHABLE",
+    "CONFIGURATION",
     "Cannot use the proxy that HTTP_PROXY names: REQUEST_METHOD is set, so that anybody could have said it.",
   );
   assert.equal(use("http://p", "https://r.example/", true)?.url, "http://p");
   assert.equal(use("http://p", "http://localhost/", true), undefined);
   fails(
     () => settings({ REQUEST_METHOD: "GET", http_proxy: "http://p" }).proxy(new URL("http://r.example/")),
-    "REGISTRY_UNREACHABLE",
+    "CONFIGURATION",
     "Cannot use the proxy that HTTP_PROXY names: REQUEST_METHOD is set, so that anybody could have said it.",
   );
 });
