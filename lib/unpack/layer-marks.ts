@@ -44,9 +44,10 @@ export class LayerMarks {
   /** A hardlink was made in the directory `parent` to the inode `ino`. Throws `BROKEN_LAYER` for more than memory should hold. */
   addLink(parent: number, name: ByteString, ino: number): void {
     if (!this.#needed || this.#has(ino)) return;
-    this.#linkNames += name.length + 16;
-    if (this.#linkNames > MAX_LINK_NAMES) throw broken("it has too many hardlinks to files of the layers below");
+    const known = this.#links.size;
     this.#links.add(`${parent}/${name}`);
+    if (this.#links.size > known) this.#linkNames += name.length + 16;
+    if (this.#linkNames > MAX_LINK_NAMES) throw broken("it has too many hardlinks to files of the layers below");
   }
 
   /** Whether the name in the directory `parent`, which is of the inode `ino`, came with this layer. */

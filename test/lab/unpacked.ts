@@ -143,7 +143,8 @@ export async function unpackBothWays(
   for (const openat2 of [true, false]) await unpack(layers, look, { ...options, openat2 });
 }
 
-async function withTree(
+/** A new filesystem of an image, mounted; checks at the end that nothing outside of it was touched. */
+export async function withTree(
   body: (mounted: { kernel: Kernel; fd: number; path: string }) => Promise<void>,
 ): Promise<void> {
   await using scratch = scratchDirectory("unpack");
