@@ -70,7 +70,7 @@ export function reasonOf(cause: unknown, now: number): Reason {
         "Put the client's certificate and key where docs/registries.md says: /etc/docker/certs.d/HOST/client.cert and client.key.",
     };
   }
-  if (/connection closed/i.test(text)) {
+  if (/connection (?:closed|reset)|broken pipe/i.test(text)) {
     const hint = `${NETWORK} A registry that wants a client certificate may close the connection, too.`;
     return { text: `closes the connection (${text})`, passing: true, hint };
   }
