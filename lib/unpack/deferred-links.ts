@@ -16,6 +16,11 @@ export class DeferredLinks {
     this.#targets.set(path, target);
   }
 
+  /** The name is a link's that is not made yet: what has it in the tree is still another file. */
+  has(path: ByteString): boolean {
+    return this.#targets.size > 0 && this.#targets.has(path);
+  }
+
   /** Another entry has the name now: the last one wins. */
   forget(path: ByteString): void {
     if (this.#targets.size > 0) this.#targets.delete(path);

@@ -215,7 +215,7 @@ export class TreeWriter implements TarSink {
         return this.#directory(path, parentPath, name, entry);
       case "hardlink": {
         const target = cleanPath(entry.linkName);
-        if (!this.#link(path, target)) this.#deferred.add(path, target);
+        if (this.#deferred.has(target) || !this.#link(path, target)) this.#deferred.add(path, target);
         return;
       }
       case "symlink":
