@@ -23,16 +23,22 @@ export function helperRunner(
   return async (program, args, input) => {
     const found = find(program, path);
     if (found === undefined) return { outcome: "missing" };
-    const child = new Deno.Command(found, {
-      args: [...args],
-      clearEnv: true,
-      env: { ...env(), PATH: path },
-      // Leads a group of its own, so that what it starts can be ended with it.
-      detached: true,
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
+    let child: Deno.ChildProcess;
+    try {
+      child = new Deno.Command(found, {
+        args: [...args],
+        clearEnv: true,
+        env: { ...env(), PATH: path },
+        // Leads a group of its own, so that what it starts can be ended with it.
+        detached: true,
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+    } catch (cause) {
+      // No program of this machine's, or an interpreter that is not there: the status that shells give it.
+      return { outcome: "ended", status: 126, out: "", err: cause instanceof Error ? cause.message : String(cause) };
+    }
     let timedOut = false;
     const stop = () => {
       try {

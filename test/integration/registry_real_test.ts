@@ -11,7 +11,7 @@ import { makeAuthority, makeClientCertificate } from "../lab/certificates.ts";
 import { scratchDirectory } from "../lab/cleanup.ts";
 import { collect, rejectionOf, rejects } from "../lab/expect.ts";
 import { packLayer, writeLayout } from "../lab/oci-layout.ts";
-import { startProxy } from "../lab/proxy.ts";
+import { startProxy, startSocks } from "../lab/proxy.ts";
 import { endpointOf, LOGIN, LOGIN_HEADER, type PullOptions, sourceOf, textsOf } from "../lab/pulling.ts";
 import { type Registry, type RegistryOptions, startRegistry } from "../lab/registry.ts";
 import { file, tar } from "../lab/tar-writer.ts";
@@ -260,6 +260,12 @@ Deno.test("through a proxy: forwarded and tunnelled, with its login, and never w
     "Cannot reach the registry registry.test: it has a name that cannot be looked up.",
   );
   assert.deepEqual(proxy.seen, []);
+  await using socks = await startSocks(ports);
+  const viaSocks = { HTTPS_PROXY: socks.url, HTTP_PROXY: socks.url };
+  for (const origin of ["https://registry.test", "http://registry.test"]) {
+    assert.equal(await attempt(viaSocks, origin), made.digest);
+  }
+  assert.deepEqual([...new Set(socks.seen)], ["registry.test:443", "registry.test:80"]);
   // What goes wrong at the proxy names the proxy.
   const without = { HTTPS_PROXY: proxy.url, HTTP_PROXY: proxy.url };
   for (

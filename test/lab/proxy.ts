@@ -3,7 +3,7 @@
  * nothing else knows the names.
  */
 import { createServer, type IncomingMessage, request } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer as createSocketServer, type Socket } from "node:net";
 
 export interface ProxyLab extends AsyncDisposable {
   /** `http://127.0.0.1:PORT`. */
@@ -77,4 +77,45 @@ export async function startProxy(names: Record<string, number>): Promise<ProxyLa
     },
   };
   return lab;
+}
+
+/** A SOCKS5 proxy (RFC 1928) for one host's name, without a login: what it was asked for is in `seen`. */
+export async function startSocks(
+  names: Record<string, number>,
+): Promise<Pick<ProxyLab, "url" | "seen"> & AsyncDisposable> {
+  const sockets = new Set<Socket>(), seen: string[] = [];
+  const keep = (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => sockets.delete(socket));
+  };
+  const server = createSocketServer((socket) => {
+    keep(socket);
+    socket.once("data", () => {
+      socket.write(new Uint8Array([5, 0]));
+      socket.once("data", (asked: Uint8Array) => {
+        // Version, CONNECT, reserved, "a name", its length, the name, the port.
+        const length = asked[4] ?? 0, name = new TextDecoder().decode(asked.subarray(5, 5 + length));
+        const authority = `${name}:${(asked[5 + length] ?? 0) << 8 | (asked[6 + length] ?? 0)}`,
+          port = names[authority];
+        seen.push(authority);
+        if (port === undefined) return socket.end(new Uint8Array([5, 4, 0, 1, 0, 0, 0, 0, 0, 0]));
+        const onward = connect(port, "127.0.0.1", () => {
+          socket.write(new Uint8Array([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]));
+          onward.pipe(socket);
+          socket.pipe(onward);
+        });
+        keep(onward);
+      });
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `socks5://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
 }

@@ -43,6 +43,10 @@ Deno.test("a helper that is missing, is no program, hangs, floods or does not re
   assert.deepEqual(await run("docker-credential-x", ["get"], "h"), { outcome: "missing" });
   Deno.writeTextFileSync(`${path}/docker-credential-x`, "", { mode: 0o644 });
   assert.deepEqual(await run("docker-credential-x", ["get"], "h"), { outcome: "missing" });
+  Deno.writeTextFileSync(`${path}/docker-credential-x`, "#!/no/such/interpreter\n");
+  Deno.chmodSync(`${path}/docker-credential-x`, 0o755);
+  const broken = await run("docker-credential-x", ["get"], "h");
+  assert.ok(broken.outcome === "ended" && broken.status === 126 && broken.err !== "");
   program(path, "docker-credential-hangs", "sleep 1000 & echo $!; wait");
   assert.deepEqual(await run("docker-credential-hangs", ["get"], "h"), { outcome: "timeout", seconds: 0.4 });
   program(path, "docker-credential-floods", "exec cat /dev/zero");

@@ -348,3 +348,20 @@ Deno.test("wait() waits, and ends at once with the reason where the work is stop
   await waiting;
   await assert.rejects(wait(60_000, controller.signal), reason);
 });
+
+Deno.test("who stops the work while a registry is waited for need not wait for it", async () => {
+  await using registry = fakeRegistry();
+  const controller = new AbortController(), reason = new Error("stop"), clock = new TestClock();
+  fails(registry, 1, 429, { "retry-after": "60" });
+  const stopping = {
+    ...clock,
+    now: clock.now,
+    wait: (ms: number, signal?: AbortSignal) => {
+      queueMicrotask(() => controller.abort(reason));
+      return wait(ms, signal);
+    },
+  };
+  const source = sourceOf(`${registry.host}/os:v1`, { clock: stopping as unknown as TestClock });
+  await assert.rejects(source.top(controller.signal), reason);
+  assert.equal(registry.seen.length, 1);
+});
