@@ -51,14 +51,14 @@ const MAX_ENTRIES = 5_000_000;
 /** ext4 keeps times from 1901 to 2446 (its extra epoch bits). */
 const MIN_TIME = -(2 ** 31);
 const MAX_TIME = 15032385535;
-/** At the top of a merged-usr system these are links; a layer that brings a directory there hides the whole of /usr's part. */
-const MERGED = new Set(["bin", "sbin", "lib", "lib32", "lib64", "libx32"]);
+/** On systems that merged their directories these are links; a layer that brings a directory there hides all that the link led to. */
+const MERGED = new Set(["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr/sbin", "usr/lib64"]);
 /** Deeper trees than links inside the image can build are an attack on whoever removes them. */
 const MAX_REMOVAL_DEPTH = 1024;
 /** Of xattr(7), for all filesystems; bytes. */
 const MAX_XATTR = 65536;
-/** A layer can name more attributes that cannot be set than anybody wants to read about. */
-const MAX_XATTR_WARNINGS = 20;
+/** A layer can hold more that has to be left out than anybody wants to read about: of each kind. */
+const MAX_WARNINGS = 20;
 /** What is made in a directory inherits it at once, so it comes last. */
 const DEFAULT_ACL = "system.posix_acl_default";
 
@@ -84,6 +84,7 @@ export class TreeWriter implements TarSink {
   #pathsChanged = false;
   #hasMarkers = true;
   #unsettableXattrs = new Set<string>();
+  #leftWhiteouts = 0;
   entries = 0;
 
   /** @param rootFd the tree's top directory; stays the caller's. */
@@ -228,6 +229,7 @@ export class TreeWriter implements TarSink {
       case "block":
         // Device 0:0 is how overlayfs stores a whiteout; one that leaked into a layer means nothing on any other filesystem.
         if (entry.type === "character" && entry.major === 0 && entry.minor === 0) {
+          if (++this.#leftWhiteouts > MAX_WARNINGS) return;
           return this.#options.warn(
             `Left out ${quote(path)}: it is a whiteout that overlayfs left behind, not a device.`,
           );
@@ -395,7 +397,7 @@ export class TreeWriter implements TarSink {
     if (!MERGED.has(path) || this.#options.replaceDirectoryLinks === true) return;
     throw new CosError("BROKEN_LAYER", `Cannot unpack the layer: it puts a directory over the link /${path}.`, {
       hint:
-        `The system below has /${path} inside /usr and would lose it: build the layer so that its files lie in /usr/${path}. Where it is meant so, say --replace-links.`,
+        "The system below would lose what lies where the link leads: build the layer so that its files lie there too. Where it is meant so, say --replace-links.",
     });
   }
 
@@ -521,7 +523,7 @@ export class TreeWriter implements TarSink {
       if (full || hasErrno(thrown, "ERANGE")) throw tooLarge();
       if (!hasErrno(thrown, "EOPNOTSUPP", "EPERM", "EACCES", "EINVAL")) throw thrown;
       const known = this.#unsettableXattrs;
-      if (known.has(key) || known.size >= MAX_XATTR_WARNINGS) return;
+      if (known.has(key) || known.size >= MAX_WARNINGS) return;
       known.add(key);
       this.#options.warn(
         `Left out the extended attribute ${quote(key)}: the image's filesystem does not take it (${thrown.errno}).`,

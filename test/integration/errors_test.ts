@@ -400,3 +400,20 @@ Deno.test("a wrong command line ends with 2 and says what would be right", async
   assert.equal(status, 2);
   assert.equal(err, "No command registered for `upgrde`, did you mean `upgrade`?\n");
 });
+
+Deno.test("a layer that puts a directory over a link like /lib, unless told that it is meant so", async () => {
+  const { machine } = await machineWithV1(), layout = join(machine.directory, "merged");
+  const merged = [t.directory("usr/lib"), t.file("usr/lib/libc", "x"), t.symlink("lib", "usr/lib")];
+  const layers = [smallSystem("v3", { more: merged }), [t.directory("lib"), t.file("lib/new", "x")]];
+  writeLayout(layout, { v3: { layers: layers.map((layer) => packLayer(t.tar(layer), "gzip")) } });
+  await assertRefused(
+    ["upgrade", `oci:${layout}:v3`, "--no-verify"],
+    17,
+    `Error: Cannot unpack the layer: it puts a directory over the link /lib.
+  The system below would lose what lies where the link leads: build the layer so that its files lie there too. Where it is meant so, say --replace-links.
+`,
+  );
+  await using other = await labMachine({ stateMiB: 100 });
+  await other.must("deploy", `oci:${layout}:v3`, "--no-verify", "--replace-links");
+  assert.equal((await other.slots())["active"]?.version, "v3");
+});

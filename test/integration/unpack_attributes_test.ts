@@ -265,6 +265,8 @@ Deno.test("whiteouts that overlayfs left behind are no devices: they are left ou
       'Left out "d/gone\\\\u001b": it is a whiteout that overlayfs left behind, not a device.',
     ]);
   });
+  const many = Array.from({ length: 100 }, (_, i) => t.charDevice(`gone${i}`, 0, 0));
+  await unpack([many], ({ warnings }) => assert.equal(warnings.length, 20));
 });
 
 Deno.test("attributes that the filesystem does not take are left out, with one warning each, and not without end", async () => {

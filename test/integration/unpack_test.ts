@@ -298,6 +298,10 @@ Deno.test("a directory takes the place of a link, except where that would hide h
   const refused = "Cannot unpack the layer: it puts a directory over the link /lib.";
   await breaks([merged, [t.directory("./lib")]], refused);
   await breaks([merged, [t.opaque("lib")]], refused);
+  await breaks(
+    [[t.symlink("usr/sbin", "bin")], [t.directory("usr/sbin")]],
+    "Cannot unpack the layer: it puts a directory over the link /usr/sbin.",
+  );
   // Unless told otherwise.
   for (const layer of [[t.directory("lib"), t.file("lib/y", "y")], [t.opaque("lib"), t.file("lib/y", "y")]]) {
     await unpackBothWays([merged, layer], async (result) => {
@@ -311,6 +315,17 @@ Deno.test("a directory takes the place of a link, except where that would hide h
       ]);
     }, { replaceDirectoryLinks: true });
   }
+});
+
+Deno.test("a layer that holds nothing changes nothing: an empty archive, two blocks of zeros, an entry for the top", async () => {
+  const empty = [new Uint8Array(0), new Uint8Array(1024), t.tar([t.directory("./")])];
+  await unpackBothWays([...empty, LOWER, ...empty], async (result) => {
+    assert.deepEqual((await outline(result)).length, LOWER.length);
+    assert.deepEqual(result.warnings, [
+      "layer 1 ends without the two blocks of zeros that end an archive.",
+      "layer 5 ends without the two blocks of zeros that end an archive.",
+    ]);
+  });
 });
 
 Deno.test("descriptors that were kept for a path are not used when the path leads elsewhere", async () => {
