@@ -126,3 +126,52 @@ Deno.test("the odd archive is what Python's tarfile extracts", async () => {
   const theirs = await tarfileTree(path, join(scratch.path, "tree"));
   await assertLike([archive], (ours) => withOurTimes(ours, theirs, { links: true }), "zstd");
 });
+
+/** What layers say of the top itself, which no case below a directory of its own can. */
+const TOP: t.TarItem[][] = [
+  [
+    t.directory("./", { mode: 0o711, uid: 5, mtime: "7.5", xattrs: { "user.top": "1" } }),
+    t.file("a", "a"),
+    t.file("./b", "b"),
+    t.file("/c", "c"),
+    t.directory("d"),
+    t.file("d/in", "x"),
+  ],
+  [],
+  [t.whiteout("a"), t.file("./.wh.b"), t.file("/.wh.c"), t.file("e", "e")],
+  [t.directory("/", { mode: 0o755, mtime: 8 }), t.file("f", "f"), t.opaque(""), t.directory("d"), t.file("d/new", "y")],
+];
+
+Deno.test("what layers say of the top is what the model, umoci and podman make of it", async () => {
+  await using scratch = scratchDirectory("top");
+  const layers = TOP.map((items) => t.tar(items)),
+    layout = join(scratch.path, "layout"),
+    rootfs = join(scratch.path, "rootfs");
+  const archives = layers.map((archive, i) => {
+    writeFileSync(join(scratch.path, `${i}.tar`), archive);
+    return join(scratch.path, `${i}.tar`);
+  });
+  const model = (await modelTrees([{ name: "top", archives }])).get("top") ?? [];
+  const packed = layers.map((layer) => packLayer(layer, "gzip"));
+  // The last layer is not for podman: overlayfs knows no opaque top.
+  writeLayout(layout, { top: { layers: packed }, three: { layers: packed.slice(0, 3) } });
+  await umociUnpack(layout, "top", rootfs);
+  const umoci = await listTree(rootfs), podman = await podmanTree(layout, "three");
+  await assertLike(layers, (ours) => withTimesOf(ours, model), "none");
+  await assertLike(layers, (ours) => withOurTimes(ours, umoci, { directories: true }), "gzip");
+  await assertLike(layers.slice(0, 3), (ours) => withOurTimes(ours, podman), "zstd", { skip: ["."] });
+});
+
+Deno.test("what aufs left at the top is what the model makes of it: umoci and podman keep its directory of links", async () => {
+  await using scratch = scratchDirectory("aufs");
+  const layer = t.tar([
+    t.file(".wh..wh.aufs", "x"),
+    t.directory(".wh..wh.plnk"),
+    t.file(".wh..wh.plnk/12.34", "shared"),
+    t.hardlink("a", ".wh..wh.plnk/12.34"),
+    t.hardlink("b", ".wh..wh.plnk/12.34"),
+  ]);
+  writeFileSync(join(scratch.path, "0.tar"), layer);
+  const model = (await modelTrees([{ name: "aufs", archives: [join(scratch.path, "0.tar")] }])).get("aufs") ?? [];
+  await assertLike([layer], (ours) => withTimesOf(ours, model), "gzip");
+});
