@@ -39,5 +39,5 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 // The bundle is also what the thread beside this one starts with.
-if (IN_WORKER) await import("./lib/unpack/decoder-worker.ts");
+if (IN_WORKER) await import("./lib/operations/second-thread.ts");
 else Deno.exit(await main(Deno.args));

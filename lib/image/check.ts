@@ -3,18 +3,24 @@ import type { ContentSums } from "../system/content-sums.ts";
 import type { Kernel } from "../system/kernel.ts";
 import { extents } from "../system/extents.ts";
 import type { System } from "../system/system.ts";
+import type { Thread } from "../system/thread.ts";
 import { mountImage } from "./mount.ts";
 import { damaged } from "./damaged.ts";
+import { imageFiles } from "./files.ts";
+import { filesBeside } from "./files-service.ts";
 import { ReadBack } from "./read-back.ts";
 
 /**
  * Flushes the image, then reads it back: no block in a state that boot loaders misread, the filesystem clean, every file's
- * content as it was written. Returns the number of files. Throws `IMAGE_DAMAGED`, `TOOL_MISSING`, `SystemCallError`.
+ * content as it was written.
+ * @param thread finds the files, where there is one; else this one does. Returns the number of files. Throws `IMAGE_DAMAGED`, `TOOL_MISSING`, `SystemCallError`.
  */
 export async function checkImage(
   system: Pick<System, "kernel" | "programs" | "pid">,
   file: number,
   sums: ContentSums,
+  thread?: Thread,
+  signal?: AbortSignal,
 ): Promise<number> {
   const { kernel } = system;
   // Errors that the page cache has kept so far come out here.
@@ -27,9 +33,15 @@ export async function checkImage(
   // Its failure is looked at below; until then nobody listens.
   checked.catch(() => undefined);
   using mounted = mountImage(kernel, system.pid, file, { readOnly: true, name: "cos-check" });
-  let files;
+  let files = 0;
   try {
-    files = new ReadBack(kernel, sums, file).tree(mounted.fd);
+    using back = new ReadBack(kernel, sums, file, mounted.fd);
+    const beside = thread !== undefined && await thread.ready;
+    for await (const some of beside ? filesBeside(thread, mounted.fd) : imageFiles(kernel, mounted.fd)) {
+      signal?.throwIfAborted();
+      back.compare(some);
+      files += some.paths.length;
+    }
   } finally {
     await checked.catch(() => undefined);
   }

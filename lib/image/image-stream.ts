@@ -1,42 +1,59 @@
-/** An image's bytes from its file, mostly in rising order; the disk is asked ahead, so that it reads while sums are made. */
-import type { Kernel } from "../system/kernel.ts";
+/**
+ * An image's bytes as they lie on the disk, mostly in rising order. They are read past the page cache where the filesystem can:
+ * half a gigabyte that nobody needs in memory would push out what somebody does.
+ */
+import { AT_FDCWD, hasErrno, type Kernel, O_DIRECT, O_RDONLY } from "../system/kernel.ts";
 
-/** One read, in bytes. */
-const WINDOW = 1024 * 1024;
-/** So far ahead the disk is asked, in bytes. */
-const AHEAD = 8 * 1024 * 1024;
-/** One call of advice: the kernel cuts longer ones to what the disk's queue takes, which is seldom less. */
-const ADVICE = 128 * 1024;
+/** One read, in bytes: large, since nothing is read ahead. */
+const WINDOW = 4 * 1024 * 1024;
+const PAGE = 4096;
 
-export class ImageStream {
+export class ImageStream implements Disposable {
   readonly #kernel: Kernel;
   readonly #file: number;
-  readonly #buffer = new Uint8Array(WINDOW);
+  readonly #buffer: Uint8Array;
+  #direct: number | undefined;
   #start = 0;
   #end = 0;
-  #asked = 0;
 
+  /** @param file stays the caller's; what of it is in the page cache must be the same as on the disk, or be dropped before. */
   constructor(kernel: Kernel, file: number) {
     this.#kernel = kernel;
     this.#file = file;
+    this.#buffer = kernel.alignedBuffer(WINDOW);
+    try {
+      this.#direct = kernel.openat(AT_FDCWD, `/proc/self/fd/${file}`, O_RDONLY | O_DIRECT);
+    } catch (thrown) {
+      if (!hasErrno(thrown, "EINVAL")) throw thrown;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#direct !== undefined) this.#kernel.close(this.#direct);
+    this.#direct = undefined;
   }
 
   /** Between one and `most` bytes at `offset`, valid until the next call; none behind the file's end. */
   bytes(offset: number, most: number): Uint8Array {
     if (offset < this.#start || offset >= this.#end) {
-      this.#ask(offset);
-      this.#start = offset;
-      this.#end = offset + this.#kernel.pread(this.#file, this.#buffer, offset);
+      this.#start = offset - offset % PAGE;
+      this.#end = this.#start + this.#read();
+      if (offset >= this.#end) return this.#buffer.subarray(0, 0);
     }
     const from = offset - this.#start;
     return this.#buffer.subarray(from, Math.min(from + most, this.#end - this.#start));
   }
 
-  #ask(offset: number): void {
-    // What was asked for before is of no use behind a jump.
-    if (offset > this.#asked || offset + AHEAD < this.#asked - WINDOW) this.#asked = offset;
-    for (; this.#asked < offset + AHEAD; this.#asked += ADVICE) {
-      this.#kernel.readAhead(this.#file, this.#asked, ADVICE);
+  #read(): number {
+    if (this.#direct !== undefined) {
+      try {
+        return this.#kernel.pread(this.#direct, this.#buffer, this.#start);
+      } catch (thrown) {
+        // Some filesystems find only now that they cannot.
+        if (!hasErrno(thrown, "EINVAL")) throw thrown;
+        this[Symbol.dispose]();
+      }
     }
+    return this.#kernel.pread(this.#file, this.#buffer, this.#start);
   }
 }

@@ -15,12 +15,14 @@ import { CosError } from "../base/errors.ts";
 import { crc32 } from "../system/codecs.ts";
 import { ContentSums } from "../system/content-sums.ts";
 import { AT_FDCWD, BTRFS_MAGIC, hasErrno, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import { Thread } from "../system/thread.ts";
 import { TreeRoot } from "../system/tree-root.ts";
 import { applyLayer } from "../unpack/apply-layer.ts";
 import { copyTree } from "../unpack/copy-tree.ts";
-import { INLINE_DECODER, type LayerDecoder } from "../unpack/decoder.ts";
+import type { LayerDecoder } from "../unpack/decoder.ts";
 import { DecoderThread } from "../unpack/decoder-thread.ts";
 import { TreeWriter } from "../unpack/tree-writer.ts";
+import { SECOND_THREAD } from "./second-thread.ts";
 import type { Session } from "./session.ts";
 
 export type Source =
@@ -90,17 +92,17 @@ export async function installImage(
   const path = imagePath("transition");
   try {
     // Started first: its modules are loaded while the image is made.
-    using decoder = source.kind === "image" ? new DecoderThread() : undefined;
+    using thread = new Thread(SECOND_THREAD);
     using file = await makeImage(system, partition.fd, path, {
       size: nominalSize(settings.size, announcedBytes(source), free),
       label: SLOT_LABELS.active,
       uuid,
     });
     const sums = new ContentSums(await crc32());
-    const written = await fill(session, source, file.fd, { ...settings, sums, decoder }, signal);
+    const written = await fill(session, source, file.fd, { ...settings, sums, thread }, signal);
     events({ kind: "phase", phase: "check", text: "Reading the new image back" });
     signal.throwIfAborted();
-    const files = await checkImage(system, file.fd, sums);
+    const files = await checkImage(system, file.fd, sums, thread, signal);
     signal.throwIfAborted();
     await session.checkpoint();
     const image = source.kind === "image" ? source.image : undefined;
@@ -125,7 +127,7 @@ async function fill(
   session: Session,
   source: Source,
   file: number,
-  { sums, decoder, replaceDirectoryLinks }: InstallSettings & { sums: ContentSums; decoder?: LayerDecoder },
+  { sums, thread, replaceDirectoryLinks }: InstallSettings & { sums: ContentSums; thread: Thread },
   signal: AbortSignal,
 ) {
   const { system, partition, events } = session, { kernel } = system;
@@ -150,7 +152,7 @@ async function fill(
     },
   });
   try {
-    if (source.kind === "image") await unpackLayers(source.image, writer, decoder ?? INLINE_DECODER, events, signal);
+    if (source.kind === "image") await unpackLayers(source.image, writer, new DecoderThread(thread), events, signal);
     else await copyDirectory(session, source.reference, writer, signal);
     writer.finish();
   } finally {

@@ -50,7 +50,7 @@ export class ExtentMap {
    * begins, and its length, both in bytes. False, after any number of calls, where that does not describe the file: it has
    * holes, or its content stands otherwise on the disk than it reads.
    */
-  pieces(file: number, size: number, piece: (physical: number, length: number) => void): boolean {
+  pieces(file: number, size: number, piece: (place: number, length: number) => void): boolean {
     let at = 0;
     while (at < size) {
       const count = this.ask(file, at, 0);
@@ -58,7 +58,7 @@ export class ExtentMap {
       for (let i = 0; i < count && at < size; i++) {
         if (this.offset(i) !== at || (this.flags(i) & NOT_PLAIN) !== 0) return false;
         const length = Math.min(this.length(i), size - at);
-        piece(Number(this.#view.getBigUint64(HEADER + i * EXTENT + 8, true)), length);
+        piece(this.place(i), length);
         at += length;
       }
     }
@@ -88,6 +88,11 @@ export class ExtentMap {
 
   length(index: number): number {
     return Number(this.#view.getBigUint64(HEADER + index * EXTENT + 16, true));
+  }
+
+  /** Where it lies on the device, in bytes. */
+  place(index: number): number {
+    return Number(this.#view.getBigUint64(HEADER + index * EXTENT + 8, true));
   }
 
   flags(index: number): number {

@@ -77,8 +77,8 @@ export interface Kernel {
   syncfs(fd: number): void;
   /** `syncfs` and then `fdatasync` of another file, beside this thread. Only that it failed is known of a failure: EIO. */
   flushBeside(filesystem: number, file: number): Promise<void>;
-  /** Asks the disk for a range of bytes, without waiting for it. */
-  readAhead(fd: number, offset: number, length: number): void;
+  /** Memory that begins at a multiple of a page, as reads past the page cache (`O_DIRECT`) want it. */
+  alignedBuffer(length: number): Uint8Array;
   /** Drops the file's clean pages from the page cache, so that the next read comes from the disk. */
   dropCache(fd: number): void;
   statat(dir: number, path: ByteString, followLinks?: boolean): FileStatus;

@@ -33,7 +33,9 @@ const MS_FLAGS: Record<string, number> = {
   nodiratime: 2048,
   relatime: 1 << 21,
 };
-const POSIX_FADV_WILLNEED = 3, POSIX_FADV_DONTNEED = 4;
+const POSIX_FADV_DONTNEED = 4;
+/** At least what any disk's blocks want to be aligned to. */
+const PAGE = 4096;
 /** PATH_MAX of the kernel, its final NUL included. */
 const PATH_MAX = 4096;
 
@@ -219,17 +221,15 @@ export class LinuxKernel implements Kernel {
     if (await this.#c.fdatasyncBeside(file) < 0) throw new SystemCallError("EIO", "fdatasync", String(file));
   }
 
-  readAhead(fd: number, offset: number, length: number): void {
-    this.#advise(fd, POSIX_FADV_WILLNEED, offset, length);
+  alignedBuffer(length: number): Uint8Array {
+    const buffer = new Uint8Array(length + PAGE);
+    const beyond = Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer)) % BigInt(PAGE));
+    return buffer.subarray((PAGE - beyond) % PAGE).subarray(0, length);
   }
 
   dropCache(fd: number): void {
-    this.#advise(fd, POSIX_FADV_DONTNEED);
-  }
-
-  #advise(fd: number, advice: number, offset = 0, length = 0): void {
     // posix_fadvise returns the error number itself.
-    const error = this.#c.posix_fadvise(fd, BigInt(offset), BigInt(length), advice);
+    const error = this.#c.posix_fadvise(fd, 0n, 0n, POSIX_FADV_DONTNEED);
     if (error !== 0) throw new SystemCallError(errnoName(error), "posix_fadvise", String(fd));
   }
 

@@ -1,9 +1,10 @@
-/** A decoder on a thread of its own, beside the one that pulls and writes; see `decoder-worker.ts`. */
+/** A decoder on the second thread, beside the one that pulls and writes; see `decoder-service.ts`. */
 import { CosError } from "../base/errors.ts";
 import type { DigestAlgorithm } from "../base/digest.ts";
 import { freeDeadBuffers } from "../system/garbage.ts";
+import type { Channel, Thread } from "../system/thread.ts";
 import { type DecodedLayer, INLINE_DECODER, known, type LayerDecoder } from "./decoder.ts";
-import { type FromWorker, type SentError, type ToWorker, WORKER_URL } from "./decoder-worker.ts";
+import { type FromDecoder, type SentError, type ToDecoder } from "./decoder-service.ts";
 
 /** Compressed bytes are sent in pieces of this size, and so many of them are on their way at the most. Bytes. */
 const PIECE = 256 * 1024, ON_THEIR_WAY = 1024 * 1024;
@@ -11,39 +12,20 @@ const PIECE = 256 * 1024, ON_THEIR_WAY = 1024 * 1024;
 /** After so many pieces, what the network's and they held is freed. */
 const FREE_EVERY = 16;
 
-type Heard = Exclude<FromWorker, { kind: "ready" }> | { kind: "broken"; reason: unknown };
+type Heard = FromDecoder | { kind: "broken"; reason: unknown };
 
-export class DecoderThread implements LayerDecoder, Disposable {
-  readonly #worker: Worker;
-  /** False: there is no second thread here. Then the work is done on this one. */
-  readonly #ready: Promise<boolean>;
+export class DecoderThread implements LayerDecoder {
+  readonly #channel: Channel<ToDecoder, FromDecoder>;
   #layer = 0;
-  #listen: (heard: Heard) => void = () => {};
 
-  /** Returns at once: the thread starts while other things are done. */
-  constructor(url = WORKER_URL) {
-    this.#worker = new Worker(url, { type: "module", name: "decoder" });
-    this.#ready = new Promise((resolve) => {
-      this.#worker.onmessage = ({ data }: { data: FromWorker }) => {
-        if (data.kind === "ready") resolve(true);
-        else this.#listen(data);
-      };
-      const fail = (reason: unknown) => {
-        resolve(false);
-        this.#listen({ kind: "broken", reason });
-      };
-      this.#worker.onerror = (event) => {
-        event.preventDefault();
-        fail(new Error(event.message));
-      };
-      this.#worker.onmessageerror = () => fail(new Error("a message of the decoder's thread was lost"));
-    });
+  constructor(thread: Thread) {
+    this.#channel = thread.channel("decoder");
   }
 
   decode(compressed: AsyncIterable<Uint8Array>, algorithm: DigestAlgorithm): DecodedLayer {
     let hex: (() => string) | undefined;
     const decode = async function* (this: DecoderThread): AsyncGenerator<Uint8Array> {
-      if (!await this.#ready) {
+      if (!await this.#channel.ready) {
         const inline = INLINE_DECODER.decode(compressed, algorithm);
         yield* inline;
         hex = inline.hex;
@@ -55,27 +37,26 @@ export class DecoderThread implements LayerDecoder, Disposable {
     return { [Symbol.asyncIterator]: decode.bind(this), hex: () => known(hex?.()) };
   }
 
-  [Symbol.dispose](): void {
-    this.#worker.terminate();
-    this.#listen({ kind: "broken", reason: new Error("the decoder's thread has ended") });
-  }
-
   async *#decode(
     compressed: AsyncIterable<Uint8Array>,
     algorithm: DigestAlgorithm,
   ): AsyncGenerator<Uint8Array, string> {
     const layer = ++this.#layer, replies: Heard[] = [];
-    const give = (buffer: ArrayBuffer) => this.#send({ kind: "return", layer, buffer }, [buffer]);
+    const give = (buffer: ArrayBuffer) => this.#channel.send({ kind: "return", layer, buffer }, [buffer]);
     let wake = () => {}, stopped = false, failed = false, failure: unknown;
-    const feed = new Feed(compressed, (bytes) => this.#send({ kind: "bytes", layer, bytes }, bytes && [bytes.buffer]));
-    this.#listen = (heard) => {
+    const feed = new Feed(
+      compressed,
+      (bytes) => this.#channel.send({ kind: "bytes", layer, bytes }, bytes && [bytes.buffer]),
+    );
+    const hear = (heard: Heard) => {
       if (heard.kind === "plain" && (stopped || heard.layer !== layer)) return give(heard.buffer);
       if (heard.kind !== "broken" && heard.layer !== layer) return;
       if (heard.kind === "taken") return feed.taken(heard.length);
       replies.push(heard);
       wake();
     };
-    this.#send({ kind: "begin", layer, algorithm });
+    this.#channel.listen(hear, (reason) => hear({ kind: "broken", reason }));
+    this.#channel.send({ kind: "begin", layer, algorithm });
     const fed = feed.run().catch((reason) => {
       [failed, failure] = [true, reason];
       wake();
@@ -102,13 +83,9 @@ export class DecoderThread implements LayerDecoder, Disposable {
     } finally {
       stopped = true;
       feed.stop();
-      this.#send({ kind: "stop", layer });
+      this.#channel.send({ kind: "stop", layer });
       for (const heard of replies) if (heard.kind === "plain") give(heard.buffer);
     }
-  }
-
-  #send(message: ToWorker, transfer: ArrayBuffer[] = []): void {
-    this.#worker.postMessage(message, transfer);
   }
 }
 

@@ -5,7 +5,9 @@ import type { Digest } from "../../lib/base/digest.ts";
 import { verified } from "../../lib/oci/verified.ts";
 import type { Descriptor } from "../../lib/formats/manifest.ts";
 import { applyLayer } from "../../lib/unpack/apply-layer.ts";
-import { INLINE_DECODER } from "../../lib/unpack/decoder.ts";
+import { SECOND_THREAD } from "../../lib/operations/second-thread.ts";
+import { Thread } from "../../lib/system/thread.ts";
+import { INLINE_DECODER, type LayerDecoder } from "../../lib/unpack/decoder.ts";
 import { DecoderThread } from "../../lib/unpack/decoder-thread.ts";
 import { decompress } from "../../lib/unpack/decompress.ts";
 import type { TreeWriter } from "../../lib/unpack/tree-writer.ts";
@@ -31,15 +33,15 @@ const NOWHERE = {
   entryEnd() {},
 } as unknown as TreeWriter;
 
-let decoder = INLINE_DECODER;
-const thread = new DecoderThread();
-addEventListener("unload", () => thread[Symbol.dispose]());
+let decoder: LayerDecoder = INLINE_DECODER;
+const second = new Thread(SECOND_THREAD), onThread = new DecoderThread(second);
+addEventListener("unload", () => second[Symbol.dispose]());
 
 /** The same with the decoder on this thread, and on one of its own. */
 function testBoth(name: string, run: () => Promise<void>): void {
   Deno.test(name, run);
   Deno.test(`${name}, on a thread of its own`, async () => {
-    decoder = thread;
+    decoder = onThread;
     try {
       await run();
     } finally {
@@ -359,8 +361,8 @@ testBoth("damaged layers: only errors of ours come out, and all of them do", asy
 });
 
 Deno.test("where no second thread can be had, the work is done on this one", async () => {
-  using none = new DecoderThread("data:text/javascript,throw new Error('no thread')");
-  decoder = none;
+  using none = new Thread("data:text/javascript,throw new Error('no thread')");
+  decoder = new DecoderThread(none);
   try {
     for (const compression of ALL) assert.deepEqual(await apply({ bytes: compress(ARCHIVE, compression) }), []);
   } finally {
@@ -369,14 +371,15 @@ Deno.test("where no second thread can be had, the work is done on this one", asy
 });
 
 Deno.test("a thread that ends in the middle is an error, and nobody waits for it", async () => {
-  using decoder = new DecoderThread();
+  using thread = new Thread(SECOND_THREAD);
+  const decoder = new DecoderThread(thread);
   const bytes = compress(t.concat(Array(20).fill(NOISE)), "none"), diffId = sha256(bytes) as Digest;
   const source = async function* () {
     yield bytes.subarray(0, 1 << 20);
-    decoder[Symbol.dispose]();
+    thread[Symbol.dispose]();
     // Nothing more comes, and nobody takes what is there.
     yield bytes.subarray(1 << 20);
   };
   const layer = { index: 0, name: "layer 1", diffId, size: bytes.length, bytes: source() };
-  await assert.rejects(applyLayer(layer, NOWHERE, decoder, () => {}), /the decoder's thread has ended/);
+  await assert.rejects(applyLayer(layer, NOWHERE, decoder, () => {}), /the second thread has ended/);
 });

@@ -1,9 +1,6 @@
 /**
- * Decompresses layers and computes their digests on a thread of its own, for `decoder-thread.ts`. This module is the thread's
- * first; in the static file, where all modules are one, `main.ts` comes first and loads it.
- *
- * The runtime's decompression has an asynchronous face, but does its work on the thread that asks for it: without a second
- * thread everything would wait for everything else.
+ * Decompresses layers and computes their digests on the second thread, for `decoder-thread.ts`. The runtime's decompression has
+ * an asynchronous face, but does its work on the thread that asks for it: on one alone everything would wait for everything else.
  */
 import type { DigestAlgorithm } from "../base/digest.ts";
 import { CosError, type ErrorCode } from "../base/errors.ts";
@@ -11,13 +8,7 @@ import { hasher } from "../system/codecs.ts";
 import { freeDeadBuffers } from "../system/garbage.ts";
 import { decompress } from "./decompress.ts";
 
-/** The address of the module that a decoder's thread starts with. */
-export const WORKER_URL = import.meta.url;
-
-/** Whether this code runs on such a thread. */
-export const IN_WORKER = "WorkerGlobalScope" in globalThis;
-
-export type ToWorker =
+export type ToDecoder =
   & { layer: number }
   & (
     | { kind: "begin"; algorithm: DigestAlgorithm }
@@ -29,16 +20,15 @@ export type ToWorker =
     | { kind: "stop" }
   );
 
-export type FromWorker =
-  | { kind: "ready" }
-  | { layer: number }
-    & (
-      | { kind: "plain"; buffer: ArrayBuffer; length: number }
-      /** So many compressed bytes were taken up. */
-      | { kind: "taken"; length: number }
-      | { kind: "done"; hex: string }
-      | { kind: "failed"; error: SentError }
-    );
+export type FromDecoder =
+  & { layer: number }
+  & (
+    | { kind: "plain"; buffer: ArrayBuffer; length: number }
+    /** So many compressed bytes were taken up. */
+    | { kind: "taken"; length: number }
+    | { kind: "done"; hex: string }
+    | { kind: "failed"; error: SentError }
+  );
 
 /** A `CosError` as it can be sent; without a code any other error. */
 export interface SentError {
@@ -54,15 +44,9 @@ const PIECE = 512 * 1024, PIECES = 8;
 /** The memory of so many pieces, which the decompression made and left, is freed at once. */
 const FREE_EVERY = 8;
 
-interface Scope {
-  postMessage(message: FromWorker, transfer: ArrayBuffer[]): void;
-  onmessage: ((event: { data: ToWorker }) => void) | null;
-}
+type Send = (message: FromDecoder, transfer?: ArrayBuffer[]) => void;
 
-if (IN_WORKER) serve(globalThis as unknown as Scope);
-
-function serve(scope: Scope): void {
-  const send = (message: FromWorker, transfer: ArrayBuffer[] = []) => scope.postMessage(message, transfer);
+export function serveDecoder(send: Send): (message: ToDecoder) => void {
   const free: ArrayBuffer[] = [];
   const waiting: ((buffer: ArrayBuffer) => void)[] = [];
   let current: Job | undefined, made = 0;
@@ -78,7 +62,7 @@ function serve(scope: Scope): void {
     if (next === undefined) free.push(buffer);
     else next(buffer);
   };
-  scope.onmessage = ({ data }) => {
+  return (data) => {
     if (data.kind === "return") give(data.buffer);
     else if (data.kind === "begin") {
       current = new Job(data.layer);
@@ -88,7 +72,6 @@ function serve(scope: Scope): void {
       else current.stop();
     }
   };
-  send({ kind: "ready" });
 }
 
 async function run(
@@ -96,7 +79,7 @@ async function run(
   algorithm: DigestAlgorithm,
   take: () => ArrayBuffer | Promise<ArrayBuffer>,
   give: (buffer: ArrayBuffer) => void,
-  send: (message: FromWorker, transfer?: ArrayBuffer[]) => void,
+  send: Send,
 ): Promise<void> {
   const { layer } = job;
   let buffer: ArrayBuffer | undefined, length = 0, pieces = 0;
