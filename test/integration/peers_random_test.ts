@@ -6,7 +6,7 @@ import { scratchDirectory } from "../lab/cleanup.ts";
 import { type Compression, packLayer, writeLayout } from "../lab/oci-layout.ts";
 import { modelTrees, podmanTree, umociUnpack, withTimesOf } from "../lab/peers.ts";
 import { EVERYTHING, randomImage, type RandomImageOptions } from "../lab/random-image.ts";
-import { tar } from "../lab/tar-writer.ts";
+import { type Bytes, bytesOf, tar } from "../lab/tar-writer.ts";
 import { compareTrees } from "../lab/tree.ts";
 import { listTrees, unpackMany } from "../lab/unpacked.ts";
 
@@ -51,18 +51,19 @@ Deno.test("200 random images become what umoci makes of them", async () => {
   await using scratch = scratchDirectory("umoci");
   const layout = join(scratch.path, "layout"), rootfs = join(scratch.path, "rootfs");
   mkdirSync(rootfs);
-  const images = SEEDS.map((seed) => randomImage(seed, FOR_UMOCI).map((layer) => tar(layer)));
+  const items = SEEDS.map((seed) => randomImage(seed, FOR_UMOCI));
+  const images = items.map((layers) => layers.map((layer) => tar(layer)));
   const entries = images.map((layers, i) => [`s${i}`, { layers: layers.map((layer) => packLayer(layer, "gzip")) }]);
   writeLayout(layout, Object.fromEntries(entries));
   for (const i of images.keys()) await umociUnpack(layout, `s${i}`, join(rootfs, String(i)));
   const theirs = await listTrees(rootfs, images.length);
   const wrong: string[] = [];
   await unpackMany(images, (i, tree) => {
-    const text = images[i]?.map((archive) => new TextDecoder("latin1").decode(archive)).join("") ?? "";
+    const names = new Set((items[i] ?? []).flat().map((item) => item instanceof Uint8Array ? "" : latin1(item.name)));
     for (const difference of compareTrees(tree, theirs[i] ?? [])) {
       // A directory's time is set when its entry comes; a marker behind it, which empties the directory, changes the time again.
       const [, path] = /^(.*): mtime /.exec(difference) ?? [];
-      if (path !== undefined && hasMarker(text, path)) continue;
+      if (path !== undefined && hasMarker(names, path)) continue;
       wrong.push(`seed ${SEEDS[i]}: ${difference}`);
     }
   });
@@ -70,14 +71,18 @@ Deno.test("200 random images become what umoci makes of them", async () => {
 });
 
 /** Some layer hides the path or one above it. */
-function hasMarker(archives: string, path: string): boolean {
+function hasMarker(names: Set<string>, path: string): boolean {
   for (let at = path; at !== "";) {
     const slash = at.lastIndexOf("/"), parent = at.slice(0, slash + 1);
-    if (archives.includes(`${parent}.wh.${at.slice(slash + 1)}\0`)) return true;
-    if (archives.includes(`${parent}.wh..wh..opq\0`)) return true;
+    if (names.has(`${parent}.wh.${at.slice(slash + 1)}`) || names.has(`${parent}.wh..wh..opq`)) return true;
     at = parent.replace(/\/$/, "");
   }
   return false;
+}
+
+/** As listed trees have names. */
+function latin1(name: Bytes): string {
+  return String.fromCharCode(...bytesOf(name));
 }
 
 /** What podman 4.3.1 is spared, and what it does instead: each layer becomes a directory of its own, and overlayfs lays them together. */
