@@ -63,7 +63,7 @@ export function findLogin(
   host: string,
   repository: string,
 ): Credentials | undefined {
-  const wanted = [normalHost(host), ...repository.split("/")];
+  const wanted = [normalKey(host), ...repository.split("/")];
   let best: Credentials | undefined, bestRank = 0;
   for (const [key, value] of Object.entries(auths ?? {})) {
     const rank = matchKey(key, wanted), login = rank > bestRank ? loginOf(value) : undefined;
@@ -125,10 +125,6 @@ function normalKey(key: string): string {
   return url?.[1] ?? key;
 }
 
-export function normalHost(host: string): string {
-  return normalKey(host);
-}
-
 function loginOf({ auth, username, password, identitytoken, registrytoken }: z.infer<typeof entry>) {
   const pair = decode(auth ?? ""), colon = pair.indexOf(":");
   const user = username ?? (colon > 0 ? pair.slice(0, colon) : "");
@@ -151,7 +147,7 @@ export function helperOf(
   { credHelpers, credsStore }: AuthFile,
   host: string,
 ): { helper: string; server: string } | undefined {
-  const wanted = normalHost(host);
+  const wanted = normalKey(host);
   const own = Object.entries(credHelpers ?? {}).find(([key]) => normalKey(key) === wanted);
   const helper = own?.[1] || credsStore;
   if (!helper) return undefined;

@@ -41,7 +41,17 @@ Deno.test("a registry that ignores the range sends all again, and what is known 
 });
 
 Deno.test("an answer for another range than was asked for is refused", async () => {
-  for (const range of ["bytes 0-9999/10000", "bytes 3001-9999/10000", "bytes */10000", "3000-9999", undefined]) {
+  for (
+    const range of [
+      "bytes 0-9999/10000",
+      "bytes 3001-9999/10000",
+      "bytes 3000-9999/10001",
+      "bytes 3000-2999/10000",
+      "bytes */10000",
+      "3000-9999",
+      undefined,
+    ]
+  ) {
     await using registry = fakeRegistry();
     const blob = registry.blob(CONTENT);
     registry.answer = (request) => {
@@ -220,6 +230,19 @@ Deno.test("a connection that brings nothing any more is given up and taken up ag
   } catch (thrown) {
     assert.ok(thrown instanceof TypeError); // the client's going has closed it already
   }
+});
+
+Deno.test("the time that the reader takes is not the registry's", async () => {
+  await using registry = fakeRegistry();
+  const blob = registry.blob("x".repeat(4 << 20)),
+    source = sourceOf(`${registry.host}/team/os:v1`, { stallLimit: 100 });
+  let size = 0, waits = 2;
+  for await (const chunk of source.blob(asDescriptor(blob))) {
+    size += chunk.length;
+    if (waits-- > 0) await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  assert.equal(size, blob.size);
+  assert.deepEqual(registry.seen.map(({ range }) => range), [null]);
 });
 
 Deno.test("a registry that takes a request and never answers is given up", async () => {
