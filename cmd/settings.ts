@@ -5,6 +5,7 @@ import type { Events } from "../lib/base/events.ts";
 import { hostCertificates } from "../lib/config/certificates.ts";
 import { environment, helperEnvironment } from "../lib/config/environment.ts";
 import { credentialLookup } from "../lib/config/credentials.ts";
+import { mirrorLookup } from "../lib/config/mirrors.ts";
 import { operatorName } from "../lib/config/operator.ts";
 import { parseReference } from "../lib/formats/reference.ts";
 import type { UpgradeSettings } from "../lib/operations/upgrade.ts";
@@ -30,6 +31,14 @@ export function upgradeSettings(image: string, flags: ImageFlags, system: System
       warn,
     }),
     hostTls: hostCertificates,
+    mirrors: mirrorLookup({
+      root: "",
+      env: environment,
+      plainHttp: flags.plainHttp === true,
+      hostTls: hostCertificates,
+      fetch: system.fetch,
+      warn,
+    }),
     events,
     waiver: flags.noVerify === true
       ? { word: "--no-verify", by: operatorName(environment, system.kernel.getuid()) }

@@ -31,6 +31,7 @@ export const ERROR_CODES = {
   ALREADY_DEPLOYED: { exit: 25, meaning: "the state partition already holds a system" },
   SYSTEM_CALL: { exit: 27, meaning: "the kernel refused a call that the job needs" },
   CONFIGURATION: { exit: 28, meaning: "a file or a variable that configures cos cannot be used" },
+  BLOCKED: { exit: 29, meaning: "the configuration of this machine forbids the registry" },
   INTERNAL: { exit: 70, meaning: "a fault in cos itself" },
   INTERRUPTED: { exit: 130, meaning: "stopped by a signal before the switch; everything was undone" },
 } as const;

@@ -65,10 +65,8 @@ export async function hostCertificates(
       }) ?? "";
     const ca: string[] = [];
     for (const name of names.filter((n) => n.endsWith(".crt"))) {
-      const certificates = certificatesIn(await read(name));
-      if (certificates.length === 0 || !areCertificates(certificates)) {
-        throw unusable(`${path}/${name}`, "it is no certificate in PEM form");
-      }
+      const certificates = certificatesOf(await read(name));
+      if (certificates === undefined) throw unusable(`${path}/${name}`, "it is no certificate in PEM form");
       ca.push(...certificates);
     }
     const [cert] = names.filter((name) => name.endsWith(".cert"));
@@ -80,6 +78,12 @@ export async function hostCertificates(
     return { ca, cert: await read(cert), key: await read(key) };
   }
   return { ca: [] };
+}
+
+/** The certificates of a PEM text; undefined where it holds none, or one that no TLS library takes. */
+export function certificatesOf(text: string): string[] | undefined {
+  const found = certificatesIn(text);
+  return found.length > 0 && areCertificates(found) ? found : undefined;
 }
 
 function certificatesIn(text: string): string[] {

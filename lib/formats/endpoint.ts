@@ -1,4 +1,5 @@
 /** Where an image may be fetched from, as data: `lib/config` finds endpoints, `lib/oci` speaks to them. */
+import type { RegistryReference } from "./reference.ts";
 
 export interface Credentials {
   /** Empty where there is only a token. */
@@ -40,4 +41,35 @@ export interface Endpoint {
   credentials?: Credentials;
   /** The host (with port) that logins are filed under; absent: the origin's. */
   loginHost?: string;
+}
+
+export interface DirectOptions {
+  /** Speak HTTP without TLS, because the operator said so. Loopback addresses need no word: nobody can listen there. */
+  plainHttp: boolean;
+  tls?: TlsSettings;
+}
+
+/** The registry that the reference names, itself. */
+export function registryEndpoint(
+  { host, repository }: Pick<RegistryReference, "host" | "repository">,
+  { plainHttp, tls }: DirectOptions,
+): Endpoint {
+  const name = host === "docker.io" ? "registry-1.docker.io" : host;
+  const scheme = plainHttp || isLoopback(name) ? "http" : "https";
+  return {
+    origin: `${scheme}://${name}`,
+    apiPath: "/v2",
+    repository,
+    tags: true,
+    digests: true,
+    query: {},
+    headers: {},
+    tls: tls ?? { ca: [] },
+    loginHost: host,
+  };
+}
+
+export function isLoopback(host: string): boolean {
+  const name = host.replace(/:[0-9]+$/, "");
+  return name === "localhost" || name === "[::1]" || /^127(?:\.[0-9]{1,3}){3}$/.test(name);
 }

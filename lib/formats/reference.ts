@@ -98,7 +98,7 @@ function registry(whole: string, text: string): RegistryReference {
   if (!HOST.test(host) || !URL.canParse(`https://${host}`)) {
     throw invalid(whole, `${JSON.stringify(host)} is no host name`);
   }
-  if (!REPOSITORY.test(repository) || repository.length > 255) {
+  if (!isRepository(repository)) {
     throw invalid(whole, `${JSON.stringify(repository)} is no repository's name`);
   }
   if (tag === undefined && digest === undefined) tag = "latest";
@@ -109,6 +109,10 @@ function registry(whole: string, text: string): RegistryReference {
     tag,
     digest,
   };
+}
+
+export function isRepository(name: string): boolean {
+  return REPOSITORY.test(name) && name.length <= 255;
 }
 
 function invalid(text: string, why: string): CosError {

@@ -25,10 +25,10 @@ export interface SourceSettings {
   /** Certificates for a host (with port), where the machine has some for it. */
   hostTls?: (host: string) => Promise<TlsSettings>;
   /**
-   * Where a configuration says that the repository is fetched from, in order, the registry itself included where it is to be
-   * asked; undefined: it says nothing, and the registry itself is asked.
+   * Where a configuration says that the image is fetched from, in order, the registry itself included where it is to be asked;
+   * undefined: it says nothing, and the registry itself is asked.
    */
-  mirrors?: (host: string, repository: string) => Promise<readonly Endpoint[] | undefined>;
+  mirrors?: (reference: RegistryReference) => Promise<readonly Endpoint[] | undefined>;
   /** Told of waits and of mirrors that are passed over. */
   events?: Events;
   /** Absent: the image must be proven, or it is refused. */
@@ -45,10 +45,9 @@ export async function resolveSource(system: System, settings: SourceSettings, si
 }
 
 async function endpointsOf(reference: RegistryReference, settings: SourceSettings): Promise<readonly Endpoint[]> {
-  const { host, repository } = reference;
-  const configured = await settings.mirrors?.(host, repository);
+  const configured = await settings.mirrors?.(reference);
   if (configured !== undefined && configured.length > 0) return configured;
-  const tls = await settings.hostTls?.(host);
+  const tls = await settings.hostTls?.(reference.host);
   return [registryEndpoint(reference, { plainHttp: settings.plainHttp, tls })];
 }
 
