@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { encodeAcl, parseAcl, parseIds } from "../../lib/formats/posix-acl.ts";
+import { Random } from "../lab/random.ts";
+import { bytesOf } from "../lab/tar-writer.ts";
 
 const OTHERS = [
   { tag: "groupObject", permissions: 5 },
@@ -74,4 +76,14 @@ Deno.test("parseIds() reads names and numbers as getpwnam(3) does, and skips wha
   const text =
     "root:x:0:0:root:/root:/bin/sh\n\nno line\nlisa:x:502:\nlisa:x:503:\nbad:x:-1:\nbig:x:4294967295:\n:x:5:\nlast:x:7";
   assert.deepEqual([...parseIds(text)], [["root", 0], ["lisa", 502], ["last", 7]]);
+});
+
+Deno.test("damaged access lists are read or not, and nothing else happens; what is read can be encoded", () => {
+  const random = new Random(11), text = bytesOf("user::rwx,user:lisa:rw-:502,group::r-x,mask::rwx,other::---\n#x\n");
+  for (let i = 0; i < 20_000; i++) {
+    const damaged = String.fromCharCode(...random.mutate(text));
+    const numbered = parseAcl(damaged)?.filter(({ who }) => typeof who !== "string") ?? [];
+    assert.equal(encodeAcl(numbered).length, 4 + 8 * numbered.length);
+    parseIds(damaged);
+  }
 });
