@@ -75,7 +75,7 @@ function clientOf(pair: string | string[], path: string): { cert: string; key?: 
 }
 
 function placeOf(server: string, override: boolean, path: string): { origin: string; apiPath: string } {
-  const url = URL.parse(server.startsWith("http") ? server : `https://${server}`);
+  const url = URL.parse(server.includes("://") ? server : `https://${server}`);
   if (url === null || (url.protocol !== "https:" && url.protocol !== "http:") || url.host === "") {
     throw malformed(path, `"${server}" is no URL of a host`);
   }

@@ -42,7 +42,8 @@ const SCHEMA = FAILSAFE_SCHEMA.withTags(mergeTag);
 
 /** In a document where all is text, a key without a value is the empty one. */
 function orNothing<T>(schema: z.ZodMiniType<T>) {
-  return z.optional(z.union([schema, z.pipe(z.enum(["", "~", "null"]), z.transform(() => undefined))]));
+  const blank = (value: unknown) => value === "" || value === "~" || value === "null" ? undefined : value;
+  return z.optional(z.pipe(z.transform(blank), z.optional(schema)));
 }
 const text = z.optional(z.string());
 const mirrorSchema = z.looseObject({

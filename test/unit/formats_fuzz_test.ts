@@ -5,10 +5,13 @@ import { CosError } from "../../lib/base/errors.ts";
 import { parseEnvBlock, printEnvBlock } from "../../lib/formats/env-block.ts";
 import { parseExtSuperblock } from "../../lib/formats/ext-superblock.ts";
 import { PROBE_SIZE, probeFilesystem } from "../../lib/formats/filesystem-label.ts";
+import { parseHostsToml } from "../../lib/formats/hosts-toml.ts";
+import { parseK3sRegistries } from "../../lib/formats/k3s-registries.ts";
 import { type Manifest, MEDIA_TYPES, parseConfig, parseManifest } from "../../lib/formats/manifest.ts";
 import { parseMountInfo } from "../../lib/formats/mountinfo.ts";
 import { emptyRecord, parseRecord, printRecord, withOperation } from "../../lib/formats/record.ts";
 import { parseReference } from "../../lib/formats/reference.ts";
+import { parseRegistriesConf } from "../../lib/formats/registries-conf.ts";
 import { TarReader } from "../../lib/formats/tar.ts";
 import { ZstdFrameWalker } from "../../lib/formats/zstd-frames.ts";
 import { parseChallenges } from "../../lib/oci/auth.ts";
@@ -181,4 +184,24 @@ Deno.test("damaged references and challenges", () => {
   const challenges = ['Bearer realm="https://a/b",service="c\\"d",scope=e, Basic realm=x', "Negotiate abc==, Basic"]
     .map(t.bytesOf);
   fuzz(challenges, 4000, (bytes) => void parseChallenges(text.decode(bytes)));
+});
+
+Deno.test("damaged configurations of mirrors", () => {
+  const text = new TextDecoder();
+  const conf =
+    `[[registry]]\nprefix = "*.a"\nlocation = "b/c"\n[[registry.mirror]]\nlocation = "d"\npull-from-mirror = "all"\n`;
+  const hosts = `server = "a"\n[host."https://b/c"]\ncapabilities = ["pull"]\nca = ["d"]\nclient = [["e", "f"]]\n`;
+  const yaml =
+    `mirrors:\n  "*": &a\n    endpoint: ["b:5"]\n    rewrite: {"^(c+)$": "d$1"}\n  e: *a\nconfigs:\n  f: {tls: {}}\n`;
+  fuzz([t.bytesOf(conf)], 3000, (bytes) => void parseRegistriesConf(text.decode(bytes), "x"));
+  fuzz([t.bytesOf(hosts)], 3000, (bytes) => void parseHostsToml(text.decode(bytes), "x"));
+  fuzz([t.bytesOf(yaml)], 3000, (bytes) => void parseK3sRegistries(text.decode(bytes), "x"));
+  for (const open of ["[", "{", "- ", '"a": ']) {
+    const deep = open.repeat(100_000), start = performance.now();
+    assert.throws(() => parseK3sRegistries(deep, "x"), CosError);
+    assert.throws(() => parseRegistriesConf(`a = ${deep}`, "x"), CosError);
+    assert.ok(performance.now() - start < 5 * LONGEST);
+  }
+  const aliases = Array.from({ length: 30 }, (_, i) => `a${i}: &a${i} [${`*a${i - 1},`.repeat(i === 0 ? 0 : 9)}]`);
+  parseK3sRegistries(`${aliases.join("\n")}\nmirrors: {}\n`, "x");
 });
