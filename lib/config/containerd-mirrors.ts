@@ -17,7 +17,8 @@ export function containerdMirrors(root: string): MirrorKind {
     if (file === undefined || file.text.trim() === "") {
       // As in Docker's directories: certificates for the registry itself.
       if (!(await listOptional(directory)).some((name) => /\.(?:crt|cert|key)$/.test(name))) return undefined;
-      return [await upstream(reference, await hostCertificates(name, [root]), options)];
+      const own = await upstream(reference, await hostCertificates(name, [root]), options);
+      return [await withScheme(own, true, options)];
     }
     const hosts = parseHostsToml(file.text, file.path).filter(({ pull }) => pull);
     return await Promise.all(hosts.map((one) => endpointOf(one, directory, reference, options)));

@@ -41,7 +41,7 @@ async function endpointOf(
   const tls = { ...await options.hostTls(place.host), skipVerify: true }, plain = { plainHttp: true, tls };
   const endpoint = registryEndpoint(place, plain), { host, port } = new URL(endpoint.origin);
   // Port 80 is left out of URLs, and plain.
-  const scheme = port === "" && /:[0-9]+$/.test(place.host) ? "http" : await schemeOf(host, options.fetch);
+  const scheme = port === "" && /:[0-9]+$/.test(place.host) ? "http" : await schemeOf(host, tls, options.fetch);
   return { ...endpoint, origin: `${scheme}://${host}` };
 }
 

@@ -65,10 +65,14 @@ export async function upstream(
  * `https` where something speaks TLS there, trusted or not, else `http`: for hosts at which the configuration allows both, as
  * containers' `insecure` does, and containerd where a host without TLS has certificates.
  */
-export async function schemeOf(host: string, fetch: MirrorOptions["fetch"]): Promise<"https" | "http"> {
+export async function schemeOf(
+  host: string,
+  tls: TlsSettings,
+  fetch: MirrorOptions["fetch"],
+): Promise<"https" | "http"> {
   try {
     const init: RequestInit = { redirect: "manual", signal: AbortSignal.timeout(PROBE_LIMIT) };
-    const response = await fetch(`https://${host}/v2/`, init, { ca: [], skipVerify: true });
+    const response = await fetch(`https://${host}/v2/`, init, { ...tls, skipVerify: true });
     await response.body?.cancel();
     return "https";
   } catch {
@@ -81,5 +85,5 @@ export async function withScheme(endpoint: Endpoint, configured: boolean, { fetc
   const { protocol, host, port } = new URL(endpoint.origin);
   // Port 80 (which URLs leave out) is plain, whatever stands beside it.
   if (!configured || protocol !== "http:" || port === "") return endpoint;
-  return { ...endpoint, origin: `${await schemeOf(host, fetch)}://${host}` };
+  return { ...endpoint, origin: `${await schemeOf(host, endpoint.tls, fetch)}://${host}` };
 }
