@@ -2,6 +2,7 @@
 import { CosError } from "../base/errors.ts";
 import { type Digest, digestAlgorithm } from "../base/digest.ts";
 import { TarReader } from "../formats/tar.ts";
+import { giveBackMemory } from "../system/garbage.ts";
 import type { LayerDecoder } from "./decoder.ts";
 import type { TreeWriter } from "./tree-writer.ts";
 
@@ -43,6 +44,7 @@ export async function applyLayer(
     throw thrown;
   } finally {
     await source.close();
+    giveBackMemory();
   }
   const found = `${digestAlgorithm(layer.diffId)}:${archive.hex()}`;
   if (found !== layer.diffId) {

@@ -2,8 +2,8 @@
  * Writes the entries of layers into a tree, as image-spec 1.1, layer.md, asks: each layer over what the ones below left.
  * The tree is mounted where only this process sees it, so nobody can open a file between its making and its last attribute.
  */
-import { type ByteString, displayName } from "../base/byte-string.ts";
-import { CosError, SystemCallError } from "../base/errors.ts";
+import type { ByteString } from "../base/byte-string.ts";
+import { CosError } from "../base/errors.ts";
 import type { TarEntry, TarSink } from "../formats/tar.ts";
 import {
   type FileStatus,
@@ -28,7 +28,10 @@ import { type ContentSums, sparseSum } from "../system/content-sums.ts";
 import { AccessLists } from "./access-lists.ts";
 import { DeferredLinks } from "./deferred-links.ts";
 import { Directories } from "./directories.ts";
+import { Attributes, DEFAULT_ACL } from "./attributes.ts";
 import { broken } from "./errors.ts";
+import { explainFailure, quote } from "./failures.ts";
+import { look, Removal } from "./removal.ts";
 import { LayerMarks } from "./layer-marks.ts";
 import { aufsDirectory, cleanPath, markerOf, splitPath } from "./paths.ts";
 import { type OpenDirectory, TreeRoot } from "../system/tree-root.ts";
@@ -53,19 +56,13 @@ const MIN_TIME = -(2 ** 31);
 const MAX_TIME = 15032385535;
 /** On systems that merged their directories these are links; a layer that brings a directory there hides all that the link led to. */
 const MERGED = new Set(["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr/sbin", "usr/lib64"]);
-/** Deeper trees than links inside the image can build are an attack on whoever removes them. */
-const MAX_REMOVAL_DEPTH = 1024;
-/** Of xattr(7), for all filesystems; bytes. */
-const MAX_XATTR = 65536;
-/** A layer can hold more that has to be left out than anybody wants to read about: of each kind. */
+/** A layer can hold more that has to be left out than anybody wants to read about: of that kind. */
 const MAX_WARNINGS = 20;
-/** What is made in a directory inherits it at once, so it comes last. */
-const DEFAULT_ACL = "system.posix_acl_default";
-
 interface Open {
   fd: number;
   entry: TarEntry;
-  ino: number;
+  /** As it was made. */
+  status: FileStatus;
   sum: number;
 }
 
@@ -77,13 +74,13 @@ export class TreeWriter implements TarSink {
   readonly #directories = new Directories();
   readonly #deferred = new DeferredLinks();
   readonly #acls: AccessLists;
+  readonly #attributes: Attributes;
+  readonly #removal: Removal;
   /** Names at the top that are not part of any system; removed when the layer's hardlinks are made. */
   readonly #leftovers = new Set<ByteString>();
   #open: Open | undefined;
   #scratch: Uint8Array | undefined;
-  #pathsChanged = false;
   #hasMarkers = true;
-  #unsettableXattrs = new Set<string>();
   #leftWhiteouts = 0;
   entries = 0;
 
@@ -93,6 +90,8 @@ export class TreeWriter implements TarSink {
     this.#options = options;
     this.#root = new TreeRoot(kernel, rootFd, options.openat2);
     this.#acls = new AccessLists(options.warn);
+    this.#attributes = new Attributes(kernel, rootFd, options.warn);
+    this.#removal = new Removal(kernel, this.#root, this.#marks, this.#directories, this.#attributes);
     // The top exists before any layer says anything of it; where none does, it gets a time that is the same everywhere.
     this.#directories.remember(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
   }
@@ -125,7 +124,7 @@ export class TreeWriter implements TarSink {
       this.#root,
       (directory, { path, time, defaultAcl }) =>
         this.#attempt(path, () => {
-          if (defaultAcl !== undefined) this.#setXattrAt(directory, ".", DEFAULT_ACL, defaultAcl);
+          if (defaultAcl !== undefined) this.#attributes.setAt(directory, ".", DEFAULT_ACL, defaultAcl);
           this.#kernel.utimensat(directory.fd, ".", time);
         }),
     );
@@ -176,24 +175,24 @@ export class TreeWriter implements TarSink {
         open.sum = this.#options.sums.crc32(bytes, open.sum);
       }
     } catch (thrown) {
-      throw this.#explain(thrown, open.entry.name);
+      throw explainFailure(thrown, open.entry.name);
     }
   }
 
   entryEnd(): void {
     const open = this.#open;
     if (open === undefined) return;
-    const { fd, entry, ino } = open, kernel = this.#kernel;
+    const { fd, entry, status } = open, { ino } = status, kernel = this.#kernel;
     try {
       if (entry.sparse) {
         kernel.ftruncate(fd, entry.size);
         this.#scratch ??= new Uint8Array(65536);
         this.#options.sums.set(ino, sparseSum(kernel, fd, this.#options.sums.crc32, this.#scratch), true);
       } else this.#options.sums.set(ino, open.sum);
-      this.#attributes(fd, entry);
+      this.#attributes.set(fd, entry, status);
       kernel.futimens(fd, clamp(entry.mtime));
     } catch (thrown) {
-      throw this.#explain(thrown, entry.name);
+      throw explainFailure(thrown, entry.name);
     } finally {
       this.#open = undefined;
       kernel.close(fd);
@@ -202,10 +201,10 @@ export class TreeWriter implements TarSink {
 
   #top(entry: TarEntry): void {
     if (entry.type !== "directory") throw broken(`its top is a ${entry.type}`);
-    const { fd } = this.#root, { ino } = this.#kernel.fstat(fd);
-    this.#dropXattrs(fd, entry);
-    this.#attributes(fd, entry);
-    this.#rememberDirectory(ino, "", entry);
+    const { fd } = this.#root, status = this.#kernel.fstat(fd);
+    this.#attributes.dropOthers(fd, entry);
+    this.#attributes.set(fd, entry, status);
+    this.#rememberDirectory(status.ino, "", entry);
   }
 
   #create(path: ByteString, parentPath: ByteString, name: ByteString, entry: TarEntry): void {
@@ -251,24 +250,27 @@ export class TreeWriter implements TarSink {
 
   #file(parentPath: ByteString, name: ByteString, entry: TarEntry): void {
     const flags = (entry.sparse ? O_RDWR : O_WRONLY) | O_CREAT | O_EXCL | O_NOFOLLOW;
+    // Without the bits that a change of the owner takes away again.
+    const mode = entry.mode & 0o777;
     let fd;
     try {
-      fd = this.#kernel.openat(this.#parent(parentPath).fd, name, flags, 0o600);
+      fd = this.#kernel.openat(this.#parent(parentPath).fd, name, flags, mode);
     } catch (thrown) {
       if (!hasErrno(thrown, "EEXIST")) throw thrown;
       // Never written into: other names may share the old file's content.
-      fd = this.#kernel.openat(this.#clear(parentPath, name).fd, name, flags, 0o600);
+      fd = this.#kernel.openat(this.#clear(parentPath, name).fd, name, flags, mode);
     }
-    const { ino } = this.#kernel.fstat(fd);
-    this.#marks.add(ino);
-    this.#open = { fd, entry, ino, sum: 0 };
+    const status = this.#kernel.fstat(fd);
+    this.#marks.add(status.ino);
+    this.#open = { fd, entry, status, sum: 0 };
   }
 
   #directory(path: ByteString, parentPath: ByteString, name: ByteString, entry: TarEntry): void {
     const kernel = this.#kernel;
+    const mode = entry.mode & 0o777;
     let parent = this.#parent(parentPath), existed = false;
     try {
-      kernel.mkdirat(parent.fd, name, 0o700);
+      kernel.mkdirat(parent.fd, name, mode);
     } catch (thrown) {
       if (!hasErrno(thrown, "EEXIST")) throw thrown;
       const status = kernel.statat(parent.fd, name);
@@ -276,17 +278,17 @@ export class TreeWriter implements TarSink {
       else {
         if ((status.mode & S_IFMT) === S_IFLNK) this.#keepMerged(path);
         parent = this.#clear(parentPath, name);
-        kernel.mkdirat(parent.fd, name, 0o700);
+        kernel.mkdirat(parent.fd, name, mode);
       }
     }
     const fd = kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     try {
-      const { ino } = kernel.fstat(fd);
-      this.#marks.add(ino);
+      const now = kernel.fstat(fd);
+      this.#marks.add(now.ino);
       // The entry describes the directory whole: attributes that only the layers below knew do not stay.
-      if (existed) this.#dropXattrs(fd, entry);
-      this.#attributes(fd, entry);
-      this.#rememberDirectory(ino, path, entry);
+      if (existed) this.#attributes.dropOthers(fd, entry);
+      this.#attributes.set(fd, entry, now);
+      this.#rememberDirectory(now.ino, path, entry);
     } finally {
       kernel.close(fd);
     }
@@ -310,7 +312,7 @@ export class TreeWriter implements TarSink {
     if (this.#marks.needed) this.#marks.add(kernel.statat(parent.fd, name).ino);
     kernel.lchownat(parent.fd, name, entry.uid, entry.gid);
     if (entry.type !== "symlink") kernel.fchmodat(parent.fd, name, entry.mode);
-    for (const [key, value] of entry.xattrs) this.#setXattrAt(parent, name, key, value);
+    for (const [key, value] of entry.xattrs) this.#attributes.setAt(parent, name, key, value);
     kernel.utimensat(parent.fd, name, clamp(entry.mtime));
   }
 
@@ -319,7 +321,7 @@ export class TreeWriter implements TarSink {
     const [targetParent, targetName] = splitPath(target), [parentPath, name] = splitPath(path);
     const status = this.#linkTarget(path, targetParent, targetName);
     if (status === undefined) return false;
-    const old = this.#look(this.#parent(parentPath), name);
+    const old = look(this.#kernel, this.#parent(parentPath), name);
     if (old?.ino !== status.ino) {
       if (old !== undefined) this.#clear(parentPath, name);
       // Looked up again: what was cleared, or made a directory on the way, may have held the target.
@@ -334,7 +336,7 @@ export class TreeWriter implements TarSink {
 
   #linkTarget(path: ByteString, targetParent: ByteString, targetName: ByteString): FileStatus | undefined {
     const parent = targetName === "" ? undefined : this.#root.find(targetParent);
-    const status = parent === undefined ? undefined : this.#look(parent, targetName);
+    const status = parent === undefined ? undefined : look(this.#kernel, parent, targetName);
     if (targetName === "" || (status !== undefined && isDirectory(status))) {
       throw broken(`the hardlink ${quote(path)} leads to a directory`);
     }
@@ -343,8 +345,7 @@ export class TreeWriter implements TarSink {
 
   /** Removes what stands in an entry's way, whole: a later entry wins, whatever layer the old one came from. */
   #clear(parentPath: ByteString, name: ByteString): OpenDirectory {
-    this.#remove(this.#parent(parentPath), name, () => true, 0);
-    this.#settle();
+    this.#removal.all(this.#parent(parentPath), name);
     return this.#parent(parentPath);
   }
 
@@ -352,8 +353,7 @@ export class TreeWriter implements TarSink {
     if (!this.#marks.needed) return;
     // A marker below something that is no directory, or is not there, hides nothing.
     const parent = this.#root.find(parentPath);
-    if (parent !== undefined) this.#remove(parent, name, (dir, n, ino) => !this.#marks.isOwn(dir, n, ino), 0);
-    this.#settle();
+    if (parent !== undefined) this.#removal.lower(parent, name);
   }
 
   #opaque(path: ByteString): void {
@@ -363,17 +363,8 @@ export class TreeWriter implements TarSink {
     const { parent, name, status } = found;
     if ((status.mode & S_IFMT) === S_IFLNK) return this.#unlinkDirectory(path, found);
     if (!isDirectory(status)) return;
-    const fd = this.#kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    try {
-      const directory = { fd, ino: status.ino };
-      for (const child of this.#kernel.readDirectory(fd)) {
-        if (path === "" && child.name === "lost+found") continue; // the filesystem's, not a layer's
-        this.#remove(directory, child.name, (dir, n, ino) => !this.#marks.isOwn(dir, n, ino), 0);
-      }
-    } finally {
-      this.#kernel.close(fd);
-    }
-    this.#settle();
+    // At the top one name is the filesystem's own.
+    this.#removal.lowerChildren(parent, name, status.ino, path === "" ? "lost+found" : undefined);
   }
 
   /**
@@ -386,9 +377,7 @@ export class TreeWriter implements TarSink {
   ): void {
     if (this.#marks.isOwn(parent.ino, name, status.ino)) return;
     this.#keepMerged(path);
-    this.#kernel.unlinkat(parent.fd, name);
-    this.#pathsChanged = true;
-    this.#settle();
+    this.#removal.all(parent, name);
     this.#parent(path);
   }
 
@@ -401,93 +390,12 @@ export class TreeWriter implements TarSink {
     });
   }
 
-  /** After a removal: descriptors that were kept by path may lead elsewhere now. None may be in use when this is called. */
-  #settle(): void {
-    if (this.#pathsChanged) this.#root.forget();
-    this.#pathsChanged = false;
-  }
-
-  /**
-   * Removes a name with all below it for which `doomed` holds; true where nothing is left of it. A directory stays while
-   * anything in it does. Works on descriptors, so no link can lead it elsewhere.
-   */
-  #remove(
-    parent: OpenDirectory,
-    name: ByteString,
-    doomed: (parentIno: number, name: ByteString, ino: number) => boolean,
-    depth: number,
-  ): boolean {
-    const kernel = this.#kernel;
-    if (depth > MAX_REMOVAL_DEPTH) throw broken(`a directory to remove is more than ${MAX_REMOVAL_DEPTH} levels deep`);
-    const status = this.#look(parent, name);
-    if (status === undefined) return true;
-    if (!isDirectory(status)) {
-      if (!doomed(parent.ino, name, status.ino)) return false;
-      kernel.unlinkat(parent.fd, name);
-      if ((status.mode & S_IFMT) === S_IFLNK) this.#pathsChanged = true;
-      return true;
-    }
-    const fd = kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    let empty = true;
-    try {
-      const directory = { fd, ino: status.ino };
-      for (const child of kernel.readDirectory(fd)) {
-        if (!this.#remove(directory, child.name, doomed, depth + 1)) empty = false;
-      }
-    } finally {
-      kernel.close(fd);
-    }
-    if (!doomed(parent.ino, name, status.ino)) return false;
-    if (!empty) {
-      this.#imply(parent, name, status.ino);
-      return false;
-    }
-    kernel.unlinkat(parent.fd, name, true);
-    this.#directories.forget(status.ino);
-    this.#pathsChanged = true;
-    return true;
-  }
-
-  /** A hidden directory whose name the layer needs for what it put below: it is one that the layer implies, as if made anew. */
-  #imply(parent: OpenDirectory, name: ByteString, ino: number): void {
-    const kernel = this.#kernel, fd = kernel.openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    try {
-      for (const key of kernel.listXattrs(fd)) this.#xattr(key, 0, () => kernel.removeXattr(fd, key));
-      kernel.fchown(fd, 0, 0);
-      kernel.fchmod(fd, 0o755);
-    } finally {
-      kernel.close(fd);
-    }
-    this.#directories.forget(ino);
-    this.#marks.add(ino);
-  }
-
   /** What is at a path, with the directory that it is in. */
   #at(path: ByteString): { parent: OpenDirectory; name: ByteString; status: FileStatus } | undefined {
     const [parentPath, name] = path === "" ? ["", "."] : splitPath(path);
     const parent = this.#root.find(parentPath);
-    const status = parent === undefined ? undefined : this.#look(parent, name);
+    const status = parent === undefined ? undefined : look(this.#kernel, parent, name);
     return parent === undefined || status === undefined ? undefined : { parent, name, status };
-  }
-
-  #look(parent: OpenDirectory, name: ByteString): FileStatus | undefined {
-    try {
-      return this.#kernel.statat(parent.fd, name);
-    } catch (thrown) {
-      if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return undefined;
-      throw thrown;
-    }
-  }
-
-  /** Owner, then mode (chown clears setuid), then extended attributes (chown and write clear security.capability). */
-  #attributes(fd: number, entry: TarEntry): void {
-    const kernel = this.#kernel;
-    kernel.fchown(fd, entry.uid, entry.gid);
-    kernel.fchmod(fd, entry.mode);
-    for (const [key, value] of entry.xattrs) {
-      if (key === DEFAULT_ACL && entry.type === "directory") continue; // comes last
-      this.#xattr(key, value.length, () => kernel.setXattr(fd, key, value));
-    }
   }
 
   /** For an attribute whose value was not known before: what took the file's place since does not get it. */
@@ -495,40 +403,7 @@ export class TreeWriter implements TarSink {
     const found = this.#at(path), last = this.#directories.get(ino);
     if (found === undefined || found.status.ino !== ino) return;
     if (xattr === DEFAULT_ACL && last !== undefined) last.defaultAcl = value;
-    else this.#setXattrAt(found.parent, found.name, xattr, value);
-  }
-
-  #dropXattrs(fd: number, entry: TarEntry): void {
-    for (const key of this.#kernel.listXattrs(fd)) {
-      if (!entry.xattrs.has(key)) this.#xattr(key, 0, () => this.#kernel.removeXattr(fd, key));
-    }
-  }
-
-  /** There is no call that sets an attribute by directory and name; /proc leads there without a walk. */
-  #setXattrAt(parent: OpenDirectory, name: ByteString, key: ByteString, value: Uint8Array): void {
-    this.#xattr(key, value.length, () => this.#kernel.setXattrOf(`/proc/self/fd/${parent.fd}/${name}`, key, value));
-  }
-
-  #xattr(key: ByteString, length: number, set: () => void): void {
-    // What overlayfs noted for itself on the builder's machine would hide files on one where the image is a lower layer.
-    if (key.startsWith("trusted.overlay.") || key.startsWith("user.overlay.")) return;
-    const tooLarge = () =>
-      broken(`the extended attribute ${quote(key)} of ${length} bytes is more than the image's filesystem can keep`);
-    if (length > MAX_XATTR) throw tooLarge();
-    try {
-      set();
-    } catch (thrown) {
-      // The error of a full filesystem is also that of an inode whose room for attributes is full.
-      const full = hasErrno(thrown, "ENOSPC") && this.#kernel.fstatfs(this.#root.fd).available > 2 * MAX_XATTR;
-      if (full || hasErrno(thrown, "ERANGE")) throw tooLarge();
-      if (!hasErrno(thrown, "EOPNOTSUPP", "EPERM", "EACCES", "EINVAL")) throw thrown;
-      const known = this.#unsettableXattrs;
-      if (known.has(key) || known.size >= MAX_WARNINGS) return;
-      known.add(key);
-      this.#options.warn(
-        `Left out the extended attribute ${quote(key)}: the image's filesystem does not take it (${thrown.errno}).`,
-      );
-    }
+    else this.#attributes.setAt(found.parent, found.name, xattr, value);
   }
 
   /** Runs what writes `path`, and says so in the error where it fails. */
@@ -536,26 +411,8 @@ export class TreeWriter implements TarSink {
     try {
       write();
     } catch (thrown) {
-      throw this.#explain(thrown, path);
+      throw explainFailure(thrown, path);
     }
-  }
-
-  #explain(thrown: unknown, path: ByteString): unknown {
-    if (!(thrown instanceof SystemCallError)) return thrown;
-    if (thrown.errno === "ENOSPC" || thrown.errno === "EDQUOT") {
-      return new CosError("NO_SPACE", `Cannot write ${quote(path)}: the image's filesystem is full.`, {
-        hint: "Give the image more room with --size, or use a smaller one.",
-        cause: thrown,
-      });
-    }
-    // Links can lead to names and depths that no entry could have asked for, and sizes are only numbers.
-    if (["ENAMETOOLONG", "ELOOP", "EFBIG"].includes(thrown.errno)) {
-      return broken(`${quote(path)} cannot be written: ${thrown.call} failed with ${thrown.errno}`, thrown);
-    }
-    return new CosError("SYSTEM_CALL", `Cannot write ${quote(path)}: ${thrown.call} failed with ${thrown.errno}.`, {
-      hint: "Run it again with --debug; if it stays so, look at the kernel's log (dmesg).",
-      cause: thrown,
-    });
   }
 }
 
@@ -563,8 +420,4 @@ function clamp(time: Time): Time {
   if (time.seconds < MIN_TIME) return { seconds: MIN_TIME, nanoseconds: 0 };
   if (time.seconds > MAX_TIME) return { seconds: MAX_TIME, nanoseconds: 0 };
   return time;
-}
-
-function quote(name: ByteString): string {
-  return JSON.stringify(displayName(name));
 }

@@ -259,7 +259,7 @@ Deno.test("an error in the middle of a layer leaves no descriptor open, and says
     throw new SystemCallError("EIO", "fchown", "3");
   });
   await rejects(
-    () => unpack([[t.file("d/f", "x")]], () => {}, { kernel: broken }),
+    () => unpack([[t.file("d/f", "x", { uid: 7 })]], () => {}, { kernel: broken }),
     "SYSTEM_CALL",
     'Cannot write "d/f": fchown failed with EIO.',
   );
