@@ -71,7 +71,8 @@ export const imageFlags = {
 } as const;
 
 export const imageArgument = {
-  brief: "HOST/REPOSITORY[:TAG][@DIGEST] in a registry, oci:PATH[:TAG] for an OCI layout, dir:PATH for a directory",
+  brief:
+    "HOST/REPOSITORY[:TAG][@DIGEST] in a registry, oci:PATH[:TAG] for an OCI layout, oci-archive:PATH[:NAME] or docker-archive:PATH[:NAME:TAG] for one in a file, dir:PATH for a directory",
   parse: text,
   placeholder: "IMAGE",
 } as const;

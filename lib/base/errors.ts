@@ -32,6 +32,7 @@ export const ERROR_CODES = {
   SYSTEM_CALL: { exit: 27, meaning: "the kernel refused a call that the job needs" },
   CONFIGURATION: { exit: 28, meaning: "a file or a variable that configures cos cannot be used" },
   BLOCKED: { exit: 29, meaning: "the configuration of this machine forbids the registry" },
+  BROKEN_ARCHIVE: { exit: 30, meaning: "a file is no archive of images, or is damaged or cut off" },
   INTERNAL: { exit: 70, meaning: "a fault in cos itself" },
   INTERRUPTED: { exit: 130, meaning: "stopped by a signal before the switch; everything was undone" },
 } as const;

@@ -1,4 +1,4 @@
-/** What the operator names as the image: a reference in a registry, an OCI layout, a directory. */
+/** What the operator names as the image: a reference in a registry, an OCI layout, an archive, a directory. */
 import { CosError } from "../base/errors.ts";
 import { type Digest, parseDigest } from "../base/digest.ts";
 
@@ -23,7 +23,17 @@ export interface DirectoryReference {
   path: string;
 }
 
-export type ImageReference = RegistryReference | LayoutReference | DirectoryReference;
+/** One file that holds images: containers-transports(5). */
+export interface ArchiveReference {
+  kind: "oci-archive" | "docker-archive";
+  path: string;
+  /** The image's reference in an OCI layout, or `HOST/REPOSITORY:TAG`; absent where the archive has only one image. */
+  name?: string;
+  /** The image's place in the archive, from 0, in place of a name. */
+  index?: number;
+}
+
+export type ImageReference = RegistryReference | LayoutReference | ArchiveReference | DirectoryReference;
 
 // distribution-spec 1.1, "Pulling manifests"; the tag's pattern is the same in docker's reference grammar.
 const HOST =
@@ -35,6 +45,9 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 export function parseReference(text: string): ImageReference {
   if (text.startsWith("dir:")) return { kind: "directory", path: path(text, text.slice(4)) };
   if (text.startsWith("oci:")) return layout(text, text.slice(4));
+  for (const kind of ["oci-archive", "docker-archive"] as const) {
+    if (text.startsWith(`${kind}:`)) return archive(text, kind, text.slice(kind.length + 1));
+  }
   return registry(text, text.replace(/^docker:\/\//, ""));
 }
 
@@ -45,6 +58,11 @@ export function formatReference(reference: ImageReference): string {
       return `dir:${reference.path}`;
     case "layout":
       return `oci:${reference.path}${reference.tag === undefined ? "" : `:${reference.tag}`}`;
+    case "oci-archive":
+    case "docker-archive": {
+      const { kind, path, name, index } = reference;
+      return `${kind}:${path}${name !== undefined ? `:${name}` : index !== undefined ? `:@${index}` : ""}`;
+    }
     case "registry": {
       const tag = reference.tag === undefined ? "" : `:${reference.tag}`;
       const digest = reference.digest === undefined ? "" : `@${reference.digest}`;
@@ -60,6 +78,37 @@ function layout(whole: string, rest: string): LayoutReference {
   const tag = rest.slice(colon + 1);
   if (tag === "") throw invalid(whole, "the tag behind the last colon is empty");
   return { kind: "layout", path: path(whole, rest.slice(0, colon)), tag };
+}
+
+/** Unlike in a layout's, the path ends at the first colon, as containers' tools have it: names of images hold colons too. */
+function archive(whole: string, kind: ArchiveReference["kind"], rest: string): ArchiveReference {
+  const colon = rest.indexOf(":"), file = path(whole, colon < 0 ? rest : rest.slice(0, colon));
+  if (file === "-" || file === "/dev/stdin") {
+    throw invalid(whole, "an archive is read more than once, and standard input cannot be: write it to a file");
+  }
+  if (colon < 0) return { kind, path: file };
+  const chosen = rest.slice(colon + 1);
+  if (chosen === "") throw invalid(whole, "the name behind the path's colon is empty");
+  if (chosen.startsWith("@")) {
+    if (!/^@[0-9]{1,6}$/.test(chosen)) throw invalid(whole, `"${chosen}" is no place in an archive (@0, @1, …)`);
+    return { kind, path: file, index: Number(chosen.slice(1)) };
+  }
+  if (kind === "oci-archive") return { kind, path: file, name: chosen };
+  const name = archiveName(chosen);
+  if (name === undefined) throw invalid(whole, `${JSON.stringify(chosen)} is no NAME:TAG`);
+  return { kind, path: file, name };
+}
+
+/** A name as docker's archives hold them, in its full form: `os` is `docker.io/library/os:latest`. Undefined for what is none. */
+export function archiveName(text: string): string | undefined {
+  const tagged = text.lastIndexOf(":") > text.lastIndexOf("/") ? text : `${text}:latest`;
+  try {
+    const { host, repository, tag, digest } = registry(text, tagged);
+    return digest === undefined ? `${host}/${repository}:${tag}` : undefined;
+  } catch (thrown) {
+    if (thrown instanceof CosError) return undefined;
+    throw thrown;
+  }
 }
 
 function path(whole: string, text: string): string {
@@ -117,6 +166,7 @@ export function isRepository(name: string): boolean {
 
 function invalid(text: string, why: string): CosError {
   return new CosError("INVALID_REFERENCE", `Cannot read ${JSON.stringify(text)} as an image: ${why}.`, {
-    hint: "Give HOST/REPOSITORY:TAG, HOST/REPOSITORY@sha256:…, oci:PATH[:TAG] or dir:PATH.",
+    hint:
+      "Give HOST/REPOSITORY:TAG, HOST/REPOSITORY@sha256:…, oci:PATH[:TAG], oci-archive:PATH[:NAME], docker-archive:PATH[:NAME:TAG] or dir:PATH.",
   });
 }

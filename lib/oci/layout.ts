@@ -1,12 +1,11 @@
 /** An OCI image layout in a directory: image-spec 1.1, image-layout.md. */
-import { displayText } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../base/digest.ts";
 import { type Descriptor, type ImageIndex, MAX_MANIFEST, parseManifest } from "../formats/manifest.ts";
 import { formatReference, type LayoutReference } from "../formats/reference.ts";
+import { chooseImage } from "./layout-index.ts";
 import type { FetchedManifest, ImageSource } from "./source.ts";
 
-const REF_NAME = "org.opencontainers.image.ref.name";
 /** One read of a blob's file, in bytes. */
 const PIECE = 256 * 1024;
 
@@ -22,7 +21,14 @@ export class LayoutSource implements ImageSource {
   }
 
   async top(): Promise<FetchedManifest & { expected: Digest }> {
-    const descriptor = this.#choose(this.#index(await this.#read("index.json", MAX_MANIFEST)));
+    const index = this.#index(await this.#read("index.json", MAX_MANIFEST));
+    const [path, tag] = [this.#path, this.#tag];
+    const descriptor = chooseImage(index, {
+      name: this.name,
+      what: "layout",
+      tag,
+      form: (one) => `oci:${path}:${one}`,
+    });
     return { ...await this.manifest(descriptor), expected: descriptor.digest };
   }
 
@@ -47,27 +53,6 @@ export class LayoutSource implements ImageSource {
     const parsed = parseManifest(bytes, undefined, this.name);
     if (parsed.kind !== "index") throw this.#unusable("its index.json is no index");
     return parsed.index;
-  }
-
-  #choose({ manifests }: ImageIndex): Descriptor {
-    const wanted = this.#tag;
-    const found = wanted === undefined ? manifests : manifests.filter((m) => m.annotations?.[REF_NAME] === wanted);
-    const [first] = found;
-    if (found.length === 1 && first !== undefined) return first;
-    const tags = manifests.flatMap((m) => m.annotations?.[REF_NAME] ?? []).map((tag) => displayText(tag));
-    const untagged = "Its images have no tags: make the layout again with one image, or with tags.";
-    if (found.length === 0) {
-      const none = manifests.length === 0 ? "The layout is empty." : untagged;
-      throw new CosError("IMAGE_NOT_FOUND", `Cannot find ${this.name}: the layout has no such image.`, {
-        hint: tags.length === 0 ? none : `It has: ${tags.join(", ")}.`,
-      });
-    }
-    const several = wanted === undefined
-      ? `Name one by its tag: ${tags.map((tag) => `oci:${this.#path}:${tag}`).join(", ")}.`
-      : "Several of its images have this tag: make the layout again.";
-    throw new CosError("IMAGE_NOT_FOUND", `Cannot choose among the ${found.length} images of ${this.name}.`, {
-      hint: tags.length === 0 ? untagged : several,
-    });
   }
 
   async #open(name: string): Promise<Deno.FsFile> {
@@ -102,6 +87,6 @@ export class LayoutSource implements ImageSource {
   }
 }
 
-function blobPath(digest: Digest): string {
+export function blobPath(digest: Digest): string {
   return `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
 }

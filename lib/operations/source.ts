@@ -3,16 +3,25 @@ import { CosError } from "../base/errors.ts";
 import { type Digest, shortDigest } from "../base/digest.ts";
 import type { Events } from "../base/events.ts";
 import type { Endpoint, TlsSettings } from "../formats/endpoint.ts";
-import { formatReference, type ImageReference, type RegistryReference } from "../formats/reference.ts";
+import {
+  type DirectoryReference,
+  formatReference,
+  type ImageReference,
+  type RegistryReference,
+} from "../formats/reference.ts";
 import { type MachinePlatform, platformOf } from "../formats/platform.ts";
 import { x86Level } from "../formats/cpuinfo.ts";
 import { readTextFile } from "../machine/files.ts";
 import type { CredentialLookup } from "../oci/auth.ts";
 import { registryEndpoint } from "../oci/endpoint.ts";
+import { DockerArchiveSource } from "../oci/docker-archive.ts";
 import { LayoutSource } from "../oci/layout.ts";
+import { OciArchiveSource } from "../oci/oci-archive.ts";
 import { resolveImage } from "../oci/pull.ts";
 import { RegistrySource } from "../oci/registry.ts";
+import type { ImageSource } from "../oci/source.ts";
 import type { System } from "../system/system.ts";
+import { decompress } from "../unpack/decompress.ts";
 import type { Source } from "./install-image.ts";
 import type { Waiver } from "./record-keeping.ts";
 
@@ -38,10 +47,28 @@ export interface SourceSettings {
 export async function resolveSource(system: System, settings: SourceSettings, signal: AbortSignal): Promise<Source> {
   const { image: reference } = settings, name = formatReference(reference);
   if (reference.kind === "directory") return { kind: "directory", reference, name };
-  const source = reference.kind === "layout"
-    ? new LayoutSource(reference)
-    : new RegistrySource(reference, system, { ...settings, endpoints: await endpointsOf(reference, settings) });
+  const source = await sourceOf(reference, system, settings);
   return { kind: "image", image: await resolveImage(source, thisPlatform(), signal), name };
+}
+
+async function sourceOf(
+  reference: Exclude<ImageReference, DirectoryReference>,
+  system: System,
+  settings: SourceSettings,
+): Promise<ImageSource> {
+  switch (reference.kind) {
+    case "layout":
+      return new LayoutSource(reference);
+    case "oci-archive":
+      return new OciArchiveSource(reference, decompress);
+    case "docker-archive":
+      return new DockerArchiveSource(reference, decompress);
+    case "registry":
+      return new RegistrySource(reference, system, {
+        ...settings,
+        endpoints: await endpointsOf(reference, settings),
+      });
+  }
 }
 
 async function endpointsOf(reference: RegistryReference, settings: SourceSettings): Promise<readonly Endpoint[]> {

@@ -205,7 +205,7 @@ Deno.test("what is no reference", () =>
   assertRefused(
     ["upgrade", "system/cos", "--no-verify"],
     10,
-    `Error: Cannot read "system/cos" as an image: it names neither a registry nor a tag nor a digest.\n  Give HOST/REPOSITORY:TAG, HOST/REPOSITORY@sha256:…, oci:PATH[:TAG] or dir:PATH.\n`,
+    `Error: Cannot read "system/cos" as an image: it names neither a registry nor a tag nor a digest.\n  Give HOST/REPOSITORY:TAG, HOST/REPOSITORY@sha256:…, oci:PATH[:TAG], oci-archive:PATH[:NAME], docker-archive:PATH[:NAME:TAG] or dir:PATH.\n`,
   ));
 
 Deno.test("a partition that is too small for what the image announces", async () => {
