@@ -4,7 +4,7 @@ import { ExtentMap } from "../system/extents.ts";
 import { DT_DIR, DT_REG, isRegular, type Kernel, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 
 /** So many files are gathered before they are given on. */
-const BATCH = 1024;
+const BATCH = 4096;
 
 /** Some files. The pieces of file `i` are those from `first[i]` up to `first[i + 1]`. */
 export interface Files {

@@ -15,6 +15,7 @@ export class ImageStream implements Disposable {
   #direct: number | undefined;
   #start = 0;
   #end = 0;
+  #wanted = 0;
 
   /** @param file stays the caller's; what of it is in the page cache must be the same as on the disk, or be dropped before. */
   constructor(kernel: Kernel, file: number) {
@@ -33,6 +34,11 @@ export class ImageStream implements Disposable {
     this.#direct = undefined;
   }
 
+  /** Says up to where, without large gaps, bytes will be asked for: no read goes much further. */
+  expect(end: number): void {
+    this.#wanted = end;
+  }
+
   /** Between one and `most` bytes at `offset`, valid until the next call; none behind the file's end. */
   bytes(offset: number, most: number): Uint8Array {
     if (offset < this.#start || offset >= this.#end) {
@@ -45,15 +51,17 @@ export class ImageStream implements Disposable {
   }
 
   #read(): number {
+    const wanted = Math.max(this.#wanted - this.#start, PAGE), whole = wanted + (PAGE - wanted % PAGE) % PAGE;
+    const buffer = whole < WINDOW ? this.#buffer.subarray(0, whole) : this.#buffer;
     if (this.#direct !== undefined) {
       try {
-        return this.#kernel.pread(this.#direct, this.#buffer, this.#start);
+        return this.#kernel.pread(this.#direct, buffer, this.#start);
       } catch (thrown) {
         // Some filesystems find only now that they cannot.
         if (!hasErrno(thrown, "EINVAL")) throw thrown;
         this[Symbol.dispose]();
       }
     }
-    return this.#kernel.pread(this.#file, this.#buffer, this.#start);
+    return this.#kernel.pread(this.#file, buffer, this.#start);
   }
 }

@@ -12,6 +12,8 @@ import { ImageStream } from "./image-stream.ts";
 
 /** One read of a file that is read through the mount, in bytes. */
 const PIECE = 1024 * 1024;
+/** Files that lie no further apart than a gap are read together, up to so many at once. Bytes. */
+const GAP = 128 * 1024, RUN = 4 * 1024 * 1024;
 
 export class ReadBack implements Disposable {
   readonly #kernel: Kernel;
@@ -43,10 +45,22 @@ export class ReadBack implements Disposable {
     }
     const place = (index: number) => places[first[index] ?? 0] ?? 0;
     order.sort((a, b) => place(a) - place(b));
-    for (const index of order) {
+    let wanted = 0;
+    for (const [at, index] of order.entries()) {
       let sum = 0;
       for (let piece = first[index] ?? 0; piece < (first[index + 1] ?? 0); piece++) {
-        sum = this.#sum(places[piece] ?? 0, lengths[piece] ?? 0, sum);
+        const start = places[piece] ?? 0, length = lengths[piece] ?? 0;
+        // What lies close behind is read with it.
+        if (start + length > wanted || start < wanted - RUN) {
+          wanted = start + length;
+          for (let k = at + 1; k < order.length && wanted - start < RUN; k++) {
+            const next = order[k] ?? 0, begins = place(next);
+            if (begins < wanted || begins > wanted + GAP) break;
+            wanted = begins + (lengths[first[next] ?? 0] ?? 0);
+          }
+          this.#stream.expect(wanted);
+        }
+        sum = this.#sum(start, length, sum);
       }
       if (sum !== this.#sums.get(inodes[index] ?? 0)?.sum) throw differs(paths[index] ?? "");
     }
