@@ -28,7 +28,7 @@ export interface Decoder extends AsyncIterable<Uint8Array> {
 }
 
 /** The size of the pieces that come out, in bytes: larger ones cost less a byte, up to about here. */
-const PIECE = 512 * 1024;
+const PIECE = 256 * 1024;
 
 /** Gzip, of any number of members (RFC 1952). Truncation and trailing rubbish are errors. */
 export async function gunzip(): Promise<Decoder> {

@@ -39,7 +39,7 @@ export interface SentError {
 }
 
 /** A piece of the archive, in bytes, and how many of them may be on their way at once. */
-const PIECE = 512 * 1024, PIECES = 8;
+const PIECE = 256 * 1024, PIECES = 16;
 
 /** The memory of so many pieces, which the decompression made and left, is freed at once. */
 const FREE_EVERY = 8;
