@@ -4,7 +4,7 @@
  * further on from where the last reading stopped. What members hold is proven by others: here every byte is a stranger's.
  */
 import { type ByteString, byteStringOf, displayName } from "../base/byte-string.ts";
-import { asCosError, CosError } from "../base/errors.ts";
+import { CosError } from "../base/errors.ts";
 import { compressionOf, isReadable, KIND_BYTES } from "../formats/archive-kind.ts";
 import { MAX_MANIFEST } from "../formats/manifest.ts";
 import { type TarEntry, TarReader } from "../formats/tar.ts";
@@ -152,12 +152,14 @@ export class TarArchive {
     }
   }
 
-  /** Errors of the archive's own compression and headers name the archive. */
-  async #named<T>(action: () => Promise<T>): Promise<T> {
+  /** Errors of the archive's own compression and headers name the archive. @param before words in front of the reason */
+  async #named<T>(action: () => Promise<T>, before = ""): Promise<T> {
     try {
       return await action();
     } catch (thrown) {
-      throw named(this.name, thrown);
+      if (!(thrown instanceof CosError) || thrown.code !== "BROKEN_LAYER") throw thrown;
+      const why = thrown.message.replace(/^Cannot [^:]*: /, "").replace(/\.$/, "");
+      throw brokenArchive(this.name, before + why, undefined, thrown);
     }
   }
 
@@ -166,7 +168,10 @@ export class TarArchive {
     let zeroBlocks = 0, names = 0, kept = 0;
     for (let count = 0;; count++) {
       signal?.throwIfAborted();
-      const found = await this.#named(() => nextEntry(stream));
+      const found = await this.#named(
+        () => nextEntry(stream),
+        count === 0 && this.decompress === undefined ? "it is no tar archive: " : "",
+      );
       if (found === "zeros") {
         if (++zeroBlocks === 2) break;
         continue;
@@ -258,33 +263,27 @@ function normalName(name: ByteString): ByteString | undefined {
 }
 
 async function kindOf(name: string, path: string): Promise<string> {
-  let file;
+  let info;
   try {
-    file = await Deno.open(path);
+    // Looked at before it is opened: that would wait for somebody to write into a pipe.
+    info = await Deno.stat(path);
   } catch (cause) {
     if (!(cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotADirectory)) throw cause;
     throw new CosError("IMAGE_NOT_FOUND", `Cannot read ${name}: ${path} does not exist.`, {
-      hint: "Check the path: the archive's name ends at the first colon.",
+      hint: "Check the path: it ends at the first colon.",
       cause,
     });
   }
-  using open = file;
-  const { isFile, isDirectory } = await open.stat();
-  if (isDirectory) {
+  if (info.isDirectory) {
     throw brokenArchive(name, `${path} is a directory`, `Use oci:${path} or dir:${path} for what is unpacked.`);
   }
-  if (!isFile) {
+  if (!info.isFile) {
     throw brokenArchive(name, `${path} is no file that can be read more than once`, "Write it to a file first.");
   }
-  const start = new Uint8Array(KIND_BYTES), count = await open.read(start);
+  using file = await Deno.open(path);
+  const start = new Uint8Array(KIND_BYTES), count = await file.read(start);
   if (count === null) throw brokenArchive(name, "it is empty");
   return compressionOf(start.subarray(0, count));
-}
-
-function named(name: string, thrown: unknown): unknown {
-  if (!(thrown instanceof CosError) || thrown.code !== "BROKEN_LAYER") return thrown;
-  const why = asCosError(thrown).message.replace(/^Cannot unpack the layer: /, "").replace(/\.$/, "");
-  return brokenArchive(name, why, undefined, thrown);
 }
 
 export function brokenArchive(name: string, why: string, hint?: string, cause?: unknown): CosError {
