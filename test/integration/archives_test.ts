@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
+import { CosError } from "../../lib/base/errors.ts";
 import { resolveImage } from "../../lib/oci/pull.ts";
 import {
   archiveSource,
@@ -19,6 +20,7 @@ import { scratchDirectory } from "../lab/cleanup.ts";
 import { openDescriptors, rejectionOf, rejects } from "../lab/expect.ts";
 import { labMachine } from "../lab/machine.ts";
 import { packLayer, sha256, writeLayout } from "../lab/oci-layout.ts";
+import { Random } from "../lab/random.ts";
 import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
@@ -405,4 +407,36 @@ Deno.test("a machine is deployed and upgraded from archives", async () => {
   const { status: code, err } = await machine.cos("upgrade", `oci-archive:${docker}`, "--no-verify");
   assert.equal(code, 30);
   assert.match(err, /it has no index\.json, so it is no OCI layout\.\n {2}It may be docker's form: docker-archive:/);
+});
+
+Deno.test("archives that are damaged anywhere are read as they were, or refused by name", async () => {
+  await using scratch = scratchDirectory("archives");
+  const one = layerOf("a", "one"), two = layerOf("b", "two"), random = new Random(30);
+  const parts = dockerParts([{ ...one, name: "x/1.tar" }, { ...two, name: "2.tar" }]);
+  const path = writeArchive(scratch.path, "good.tar", [
+    t.symlink("x/1.tar", "../1.tar"),
+    t.file("1.tar", one.tar),
+    t.file("n".repeat(150), two.tar),
+    t.hardlink("2.tar", "n".repeat(150)),
+    parts.config,
+    t.file("manifest.json", JSON.stringify([parts.manifest])),
+  ]);
+  const expected = await held(`docker-archive:${path}`), before = openDescriptors();
+  const good = new Uint8Array(readFileSync(path)), outcomes = { same: 0, refused: 0 };
+  for (let round = 0; round < 400; round++) {
+    const bytes = round % 2 === 0 ? random.mutate(good) : good.slice(), name = `${scratch.path}/m.tar`;
+    if (round % 2 === 1) bytes[random.next(bytes.length)] = random.next(256);
+    writeFileSync(name, round % 3 === 0 ? gzipSync(bytes) : bytes);
+    try {
+      const found = await held(`docker-archive:${name}`);
+      assert.deepEqual(found.layers, expected.layers);
+      outcomes.same++;
+    } catch (thrown) {
+      if (!(thrown instanceof CosError)) throw new Error(`round ${round}`, { cause: thrown });
+      assert.ok(thrown.code !== "INTERNAL", thrown.message);
+      outcomes.refused++;
+    }
+  }
+  assert.ok(outcomes.same > 10 && outcomes.refused > 100, JSON.stringify(outcomes));
+  assert.deepEqual(openDescriptors(), before);
 });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { zstdCompressSync } from "node:zlib";
 import { CosError } from "../../lib/base/errors.ts";
+import { chooseDockerImage, diffIdsOf, parseDockerManifest } from "../../lib/formats/docker-archive.ts";
 import { parseEnvBlock, printEnvBlock } from "../../lib/formats/env-block.ts";
 import { parseExtSuperblock } from "../../lib/formats/ext-superblock.ts";
 import { PROBE_SIZE, probeFilesystem } from "../../lib/formats/filesystem-label.ts";
@@ -184,6 +185,15 @@ Deno.test("damaged references and challenges", () => {
   const challenges = ['Bearer realm="https://a/b",service="c\\"d",scope=e, Basic realm=x', "Negotiate abc==, Basic"]
     .map(t.bytesOf);
   fuzz(challenges, 4000, (bytes) => void parseChallenges(text.decode(bytes)));
+});
+
+Deno.test("damaged manifests and configurations of docker's archives", () => {
+  const image = { Config: "c.json", RepoTags: ["os:v1"], Layers: ["1/layer.tar"] };
+  const config = { rootfs: { type: "layers", diff_ids: [DIGEST] } };
+  fuzz([t.bytesOf(JSON.stringify([image, { ...image, RepoTags: null }]))], 4000, (bytes) => {
+    chooseDockerImage(parseDockerManifest(bytes, "x"), { name: "docker.io/library/os:v1" }, "x");
+  });
+  fuzz([t.bytesOf(JSON.stringify(config))], 4000, (bytes) => void diffIdsOf(bytes, 1, "x"));
 });
 
 Deno.test("damaged configurations of mirrors", () => {

@@ -77,8 +77,30 @@ Deno.test("parseReference() reads layouts and directories; only a colon behind t
   for (const [text, expected] of cases) assert.deepEqual(parseReference(text), expected);
 });
 
+Deno.test("parseReference() reads archives: the path ends at the first colon, names may hold more of them", () => {
+  const oci = { kind: "oci-archive", path: "/srv/os.tar" } as const;
+  const docker = { ...oci, kind: "docker-archive" } as const;
+  const cases: [string, ImageReference][] = [
+    ["oci-archive:/srv/os.tar", oci],
+    ["oci-archive:/srv/os.tar:v1", { ...oci, name: "v1" }],
+    ["oci-archive:/srv/os.tar:r.example:5000/os:v1", { ...oci, name: "r.example:5000/os:v1" }],
+    ["oci-archive:/srv/os.tar:@2", { ...oci, index: 2 }],
+    ["docker-archive:/srv/os.tar", docker],
+    ["docker-archive:/srv/os.tar:os", { ...docker, name: "docker.io/library/os:latest" }],
+    ["docker-archive:/srv/os.tar:team/os:v1", { ...docker, name: "docker.io/team/os:v1" }],
+    ["docker-archive:/srv/os.tar:r.example:5000/os", { ...docker, name: "r.example:5000/os:latest" }],
+    ["docker-archive:/srv/os.tar:@0", { ...docker, index: 0 }],
+    ["docker-archive:./-", { kind: "docker-archive", path: "./-" }],
+  ];
+  for (const [text, expected] of cases) {
+    assert.deepEqual(parseReference(text), expected);
+    assert.deepEqual(parseReference(formatReference(expected)), expected);
+  }
+});
+
 const DIGEST = "the digest is not sha256:… or sha512:… with all its hex digits";
 const NOTHING = "it names neither a registry nor a tag nor a digest";
+const STDIN = "an archive is read more than once, and standard input cannot be: write it to a file";
 const BAD: [string, string][] = [
   ["", NOTHING],
   ["os", NOTHING],
@@ -87,6 +109,14 @@ const BAD: [string, string][] = [
   ["oci::v1", "no path is given"],
   ["oci:/srv/os:", "the tag behind the last colon is empty"],
   ["dir:", "no path is given"],
+  ["oci-archive:", "no path is given"],
+  ["docker-archive::os:v1", "no path is given"],
+  ["oci-archive:/srv/os.tar:", "the name behind the path's colon is empty"],
+  ["oci-archive:/srv/os.tar:@x", '"@x" is no place in an archive (@0, @1, …)'],
+  ["docker-archive:/srv/os.tar:OS:v1", '"OS:v1" is no NAME:TAG'],
+  [`docker-archive:/srv/os.tar:os@${SHA256}`, `"os@${SHA256}" is no NAME:TAG`],
+  ["docker-archive:-", STDIN],
+  ["oci-archive:/dev/stdin:v1", STDIN],
   ["r.example/os@", DIGEST],
   ["r.example/os@sha256:abc", DIGEST],
   [`r.example/os@${SHA256.toUpperCase()}`, DIGEST],
