@@ -29,8 +29,9 @@ export function parseAuthFile(text: string, path: string): AuthFile {
   let json: unknown;
   try {
     json = JSON.parse(text);
-  } catch (cause) {
-    throw unreadable(path, cause);
+  } catch {
+    // The parser's own words quote the place, which may be a password.
+    throw unreadable(path);
   }
   const result = authFile.safeParse(isOldForm(json) ? { auths: json } : json);
   if (!result.success) throw unreadable(path);
@@ -47,10 +48,9 @@ function isOldForm(json: unknown): boolean {
   );
 }
 
-function unreadable(path: string, cause?: unknown): CosError {
+function unreadable(path: string): CosError {
   return new CosError("UNAUTHORIZED", `Cannot read the logins in ${path}: it is no valid JSON of that kind.`, {
     hint: "Write it anew, for instance with: skopeo login, docker login or podman login.",
-    cause,
   });
 }
 
@@ -78,7 +78,8 @@ function matchKey(key: string, [host = "", ...path]: readonly string[]): number 
   if (keyPath.length > path.length || keyPath.some((part, i) => part !== path[i])) return 0;
   const rank = 1 + keyPath.length;
   if (keyHost === host) return 1000 + rank;
-  return /[*?[]/.test(keyHost) && globMatches(keyHost, host) ? rank : 0;
+  // "[fd00::1]" is an address, not a set of characters.
+  return !/^\[[0-9a-f:]+\]/.test(keyHost) && /[*?[]/.test(keyHost) && globMatches(keyHost, host) ? rank : 0;
 }
 
 /** Kubernetes' rule: each part of the name is matched alone, and the ports must be the same. */
@@ -117,12 +118,12 @@ function one(token: string, character: string): boolean {
   return within !== negated;
 }
 
-/** Old files have URLs as keys; Docker Hub has several names. */
+/** Old files have URLs as keys; Docker Hub has several names; the case of a host's letters does not matter. */
 function normalKey(key: string): string {
-  if (/^(?:https?:\/\/)?(?:index\.docker\.io|registry-1\.docker\.io)(?:\/v[12])?\/?$/.test(key)) return "docker.io";
+  if (/^(?:https?:\/\/)?(?:index\.docker\.io|registry-1\.docker\.io)(?:\/v[12])?\/?$/i.test(key)) return "docker.io";
   // Only URLs: what follows the host in "host/namespace" is a part of the repository's name.
-  const url = /^https?:\/\/([^/]+)/.exec(key);
-  return url?.[1] ?? key;
+  const url = /^https?:\/\/([^/]+)/i.exec(key);
+  return (url?.[1] ?? key).replace(/^[^/]*/, (host) => host.toLowerCase());
 }
 
 function loginOf({ auth, username, password, identitytoken, registrytoken }: z.infer<typeof entry>) {

@@ -37,7 +37,8 @@ export function authFilePaths(env: Environment, file?: string): string[] {
 
 export function credentialLookup(env: Environment, options: CredentialOptions = {}) {
   const { file, warn = () => {} } = options;
-  return async (host: string, repository: string): Promise<Credentials | undefined> => {
+  return async (host: string, repository: string, signal?: AbortSignal): Promise<Credentials | undefined> => {
+    const asked = new Set<string>();
     for (const named of authFilePaths(env, file)) {
       const wanted = named === file || named === env("REGISTRY_AUTH_FILE");
       const path = await fileIn(named);
@@ -48,7 +49,7 @@ export function credentialLookup(env: Environment, options: CredentialOptions = 
         continue;
       }
       const parsed = parseAuthFile(text, path);
-      const found = await askHelper(parsed, host, options) ?? findLogin(parsed, host, repository);
+      const found = await askHelper(parsed, host, options, asked, signal) ?? findLogin(parsed, host, repository);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -74,8 +75,17 @@ const helperAnswer = z.looseObject({ Username: z.optional(z.string()), Secret: z
 /** What helpers print where they know no login: docker-credential-helpers, `errCredentialsNotFoundMessage`. */
 const NOT_FOUND = /credentials not found/i;
 
-/** Whatever goes wrong with a helper is a warning: the registry may need no login, or another file may have it. */
-async function askHelper(file: AuthFile, host: string, { runHelper, warn = () => {} }: CredentialOptions) {
+/**
+ * Whatever goes wrong with a helper is a warning: the registry may need no login, or another file may have it.
+ * @param asked the helpers that had no answer: several files may name the same one, and one that hangs does so each time
+ */
+async function askHelper(
+  file: AuthFile,
+  host: string,
+  { runHelper, warn = () => {} }: CredentialOptions,
+  asked: Set<string>,
+  signal: AbortSignal | undefined,
+) {
   const chosen = helperOf(file, host);
   if (chosen === undefined || runHelper === undefined) return undefined;
   const { helper, server } = chosen;
@@ -84,7 +94,9 @@ async function askHelper(file: AuthFile, host: string, { runHelper, warn = () =>
     warn(`The login for ${host} is left out: "${displayText(helper, 64)}" cannot be a credential helper's name.`);
     return undefined;
   }
-  const program = `docker-credential-${helper}`, answer = await runHelper(program, ["get"], server);
+  if (asked.has(helper)) return undefined;
+  asked.add(helper);
+  const program = `docker-credential-${helper}`, answer = await runHelper(program, ["get"], server, signal);
   const failed = (why: string) => {
     warn(`The login for ${host} is left out: ${program} ${why}.`);
     return undefined;
@@ -99,7 +111,10 @@ async function askHelper(file: AuthFile, host: string, { runHelper, warn = () =>
     case "ended": {
       if (answer.status !== 0) {
         const said = (answer.out || answer.err).trim();
-        return NOT_FOUND.test(said) ? undefined : failed(`ended with status ${answer.status}: ${displayText(said)}`);
+        if (NOT_FOUND.test(said)) return undefined;
+        // What looks like a login after all is none of the terminal's business.
+        const words = /"?secret"?\s*:/i.test(said) ? "" : `: ${displayText(said)}`;
+        return failed(`ended with status ${answer.status}${words}`);
       }
       const found = parseAnswer(answer.out);
       return found ?? failed("answered with something else than a login");

@@ -33,5 +33,7 @@ export async function isDirectory(path: string): Promise<boolean> {
 }
 
 function isMissing(thrown: unknown): boolean {
-  return thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory;
+  // A link to a directory among files (Kubernetes mounts have one, "..data") is no file.
+  return thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory ||
+    thrown instanceof Deno.errors.IsADirectory;
 }

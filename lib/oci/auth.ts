@@ -5,7 +5,11 @@ import type { Credentials } from "../formats/endpoint.ts";
 export type { Credentials };
 
 /** Finds credentials for a host and repository; undefined means: try without. */
-export type CredentialLookup = (host: string, repository: string) => Promise<Credentials | undefined>;
+export type CredentialLookup = (
+  host: string,
+  repository: string,
+  signal?: AbortSignal,
+) => Promise<Credentials | undefined>;
 
 export interface Challenge {
   /** Lower-case. */

@@ -6,7 +6,13 @@ export type HelperAnswer =
   | { outcome: "timeout"; seconds: number }
   | { outcome: "too-long" };
 
-export type HelperRunner = (program: string, args: readonly string[], input: string) => Promise<HelperAnswer>;
+/** A signal ends the program, and the call with its reason. */
+export type HelperRunner = (
+  program: string,
+  args: readonly string[],
+  input: string,
+  signal?: AbortSignal,
+) => Promise<HelperAnswer>;
 
 /** A clean path: the caller's may lead to something that only looks like the program. */
 export const HELPER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -20,7 +26,8 @@ export function helperRunner(
   env: () => Record<string, string>,
   { path = HELPER_PATH, limit = TIME_LIMIT }: { path?: string; limit?: number } = {},
 ): HelperRunner {
-  return async (program, args, input) => {
+  return async (program, args, input, signal) => {
+    signal?.throwIfAborted();
     const found = find(program, path);
     if (found === undefined) return { outcome: "missing" };
     let child: Deno.ChildProcess;
@@ -50,11 +57,15 @@ export function helperRunner(
     };
     // Programs that left the helper's group may hold its outputs open: those are not waited for.
     const late = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => {
-      timedOut = true;
+    const end = () => {
       stop();
       late.resolve(undefined);
+    };
+    const timer = setTimeout(() => {
+      timedOut = true;
+      end();
     }, limit);
+    signal?.addEventListener("abort", end);
     const readers = [child.stdout, child.stderr].map((stream) => stream.getReader());
     try {
       const [, out, err] = await Promise.all([
@@ -62,11 +73,13 @@ export function helperRunner(
         ...readers.map((reader) => Promise.race([textOf(reader, stop), late.promise])),
       ]);
       const { code } = await child.status;
+      signal?.throwIfAborted();
       if (timedOut) return { outcome: "timeout", seconds: limit / 1000 };
       if (out === undefined || err === undefined) return { outcome: "too-long" };
       return { outcome: "ended", status: code, out, err };
     } finally {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
       await Promise.all(readers.map((reader) => reader.cancel()));
     }
   };

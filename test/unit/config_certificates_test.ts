@@ -88,3 +88,13 @@ Deno.test("withoutVariables() takes variables away for a moment, and gives them 
   assert.deepEqual(names.map(environment), ["a", undefined]);
   Deno.env.delete("COS_TEST_A");
 });
+
+Deno.test("a mounted secret's link to a directory among certificates is passed over", async () => {
+  await using scratch = scratchDirectory("certificates");
+  const { path } = scratch;
+  Deno.mkdirSync(`${path}/..2026`);
+  Deno.symlinkSync("..2026", `${path}/..data`);
+  const warnings: string[] = [], env = (name: string) => name === "SSL_CERT_DIR" ? path : undefined;
+  assert.deepEqual(await trustedRoots(env, (text) => warnings.push(text), []), []);
+  assert.deepEqual(warnings, []);
+});

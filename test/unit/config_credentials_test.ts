@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { findLogin } from "../../lib/config/auth-file.ts";
+import { findLogin, parseAuthFile } from "../../lib/config/auth-file.ts";
 import type { HelperAnswer } from "../../lib/system/credential-helper.ts";
 import { authFilePaths, credentialLookup } from "../../lib/config/credentials.ts";
 import { scratchDirectory } from "../lab/cleanup.ts";
@@ -333,3 +333,87 @@ Deno.test("whatever goes wrong with a helper is a warning, and the search goes o
     'The login for r.example is left out: "-x" cannot be a credential helper\'s name.',
   ]);
 });
+
+Deno.test("an IPv6 address in brackets is no pattern, and the case of a host's letters does not matter", () => {
+  const auths = {
+    "[fd00::1]:5000": login("six"),
+    "Registry.Example/Team": login("team"),
+    "registry.example": login("all"),
+  };
+  assert.equal(findLogin({ auths }, "f:5000", "os"), undefined);
+  assert.equal(findLogin({ auths }, "1:5000", "os"), undefined);
+  assert.equal(findLogin({ auths }, "[fd00::1]:5000", "os")?.username, "six");
+  assert.equal(findLogin({ auths }, "REGISTRY.example", "os")?.username, "all");
+  assert.equal(findLogin({ auths }, "registry.example", "Team/os")?.username, "team");
+  assert.equal(findLogin({ auths }, "registry.example", "team/os")?.username, "all");
+});
+
+Deno.test("no host gets another's login, however alike the names look", () => {
+  const auths = {
+    "example.com": login("plain"),
+    "https://url.example/v1/": login("url"),
+    "path.example/team": login("path"),
+    "*.glob.example": login("glob"),
+    "port.example:5000": login("port"),
+  };
+  for (
+    const [host, repository] of [
+      ["evil-example.com", "os"],
+      ["example.com.evil", "os"],
+      ["sub.example.com", "os"],
+      ["example.com:5000", "os"],
+      ["url.example.evil", "os"],
+      ["url.example:8443", "os"],
+      ["path.example", "teams/os"],
+      ["path.example", "tea"],
+      ["path.example.evil", "team/os"],
+      ["glob.example", "os"],
+      ["a.b.glob.example", "os"],
+      ["evilglob.example", "os"],
+      ["x.glob.example:5000", "os"],
+      ["port.example", "os"],
+      ["port.example:50000", "os"],
+    ] as const
+  ) assert.equal(findLogin({ auths }, host, repository), undefined, `${host}/${repository}`);
+});
+
+Deno.test("what a broken file of logins, or a helper that fails, holds of passwords is not repeated", async () => {
+  const { stack, cause } = errorOf(() => parseAuthFile('{"auths":{"h":{"password":5ecret}}}', "/f"));
+  assert.doesNotMatch(`${stack}${cause}`, /5ecret|cret/);
+  await using scratch = scratchDirectory("auth");
+  const { path } = scratch, warnings: string[] = [];
+  Deno.mkdirSync(`${path}/.docker`);
+  Deno.writeTextFileSync(`${path}/.docker/config.json`, JSON.stringify({ credsStore: "x" }));
+  const out = '{"Username":"u","Secret":"5ecret"}';
+  const runHelper = () => Promise.resolve<HelperAnswer>({ outcome: "ended", status: 1, out, err: "" });
+  await lookupIn(path, { runHelper, warn: (text) => void warnings.push(text) })("r.example", "os");
+  assert.deepEqual(warnings, ["The login for r.example is left out: docker-credential-x ended with status 1."]);
+});
+
+Deno.test("a helper that several files name, and that hangs, hangs once", async () => {
+  await using scratch = scratchDirectory("auth");
+  const { path } = scratch, warnings: string[] = [], signals: unknown[] = [];
+  const file = JSON.stringify({ credsStore: "x" });
+  Deno.mkdirSync(`${path}/.docker`);
+  Deno.mkdirSync(`${path}/.config/containers`, { recursive: true });
+  for (const name of [".docker/config.json", ".config/containers/auth.json"]) {
+    Deno.writeTextFileSync(`${path}/${name}`, file);
+  }
+  const runHelper = (_program: string, _args: readonly string[], _input: string, signal?: AbortSignal) => {
+    signals.push(signal);
+    return Promise.resolve<HelperAnswer>({ outcome: "timeout", seconds: 30 });
+  };
+  const { signal } = new AbortController();
+  await lookupIn(path, { runHelper, warn: (text) => void warnings.push(text) })("r.example", "os", signal);
+  assert.deepEqual(signals, [signal]);
+  assert.equal(warnings.length, 1);
+});
+
+function errorOf(action: () => unknown): Error {
+  try {
+    action();
+  } catch (thrown) {
+    if (thrown instanceof Error) return thrown;
+  }
+  assert.fail("nothing was thrown");
+}

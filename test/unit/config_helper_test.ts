@@ -59,3 +59,22 @@ Deno.test("a helper that is missing, is no program, hangs, floods or does not re
     err: "",
   });
 });
+
+Deno.test("a helper that hangs is ended when the work is stopped, with what it started", async () => {
+  await using scratch = scratchDirectory("helper");
+  const { path } = scratch, run = helperRunner(() => ({}), { path: `${path}:/usr/bin:/bin` });
+  program(path, "docker-credential-hangs", `sleep 1000 & echo $! >${path}/pid; wait`);
+  const stop = new AbortController(), reason = new Error("stopped");
+  const running = run("docker-credential-hangs", ["get"], "h", stop.signal);
+  let pid = "";
+  while (!pid.endsWith("\n")) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    pid = await Deno.readTextFile(`${path}/pid`).catch(() => "");
+  }
+  stop.abort(reason);
+  await assert.rejects(running, reason);
+  // It is gone, or waits for its parent to look at it.
+  const state = await Deno.readTextFile(`/proc/${pid.trim()}/stat`).catch(() => ") Z");
+  assert.match(state, /\) [ZX]/);
+  await assert.rejects(run("docker-credential-hangs", ["get"], "h", stop.signal), reason);
+});
