@@ -2,7 +2,7 @@
 import { CosError } from "../base/errors.ts";
 import { formatSize } from "../base/size.ts";
 import type { Descriptor } from "../formats/manifest.ts";
-import { bodyChunks } from "./body.ts";
+import { bodyChunks, encodingOf } from "./body.ts";
 import type { EndpointClient } from "./client.ts";
 import { mayPass, Reconnects } from "./retry.ts";
 import type { Answer, Transport } from "./transport.ts";
@@ -11,6 +11,8 @@ import type { Answer, Transport } from "./transport.ts";
 export interface Place {
   /** For messages. */
   host: string;
+  /** Tells it from others, also from those at the same host. */
+  key: string;
   /** Requests the bytes from `offset`; an answer that has none is an error. */
   open(offset: number, signal?: AbortSignal): Promise<Answer>;
   error(why: string, code?: "REGISTRY_ERROR" | "REGISTRY_UNREACHABLE"): CosError;
@@ -106,6 +108,7 @@ export function endpointPlace(client: EndpointClient, descriptor: Descriptor): P
   const { who } = client.options;
   return {
     host: client.host,
+    key: client.key,
     who,
     error: (why, code) => client.error(why, code),
     async open(offset, signal) {
@@ -115,7 +118,7 @@ export function endpointPlace(client: EndpointClient, descriptor: Descriptor): P
         await response.body?.cancel();
         throw client.error(`${who} has only ${offset} of the ${descriptor.size} bytes of a blob`);
       }
-      if (response.status !== 200 && response.status !== 206) throw await client.failure(answer, "blob");
+      if (response.status !== 200 && response.status !== 206) throw await client.failure(answer, "blob", signal);
       await client.refuseEncoded(answer, "blob");
       return answer;
     },
@@ -140,15 +143,19 @@ export function foreignPlaces(descriptor: Descriptor, transport: Transport, subj
       });
     return {
       host: url.host,
+      key: url.href,
       who: url.host,
       error,
       async open(offset, signal) {
         const headers: Record<string, string> = offset > 0 ? { Range: `bytes=${offset}-` } : {};
         const answer = await transport.ask({ url, headers, tls: { ca: [] }, subject, who: url.host, signal });
-        const { status, body } = answer.response;
-        if (status === 200 || status === 206) return answer;
+        const { status, body } = answer.response, encoding = encodingOf(answer.response);
+        if ((status === 200 || status === 206) && encoding === undefined) return answer;
         await body?.cancel();
-        throw error(`${url.host} answered the request for a layer with status ${status}`);
+        if (status !== 200 && status !== 206) {
+          throw error(`${url.host} answered the request for a layer with status ${status}`);
+        }
+        throw error(`${url.host} sent a layer compressed once more (${encoding}), unasked`);
       },
     };
   });

@@ -7,6 +7,8 @@ import { broken } from "./failure.ts";
 export const MAX_SMALL_BODY = 1024 * 1024;
 /** A whole body may take so many times the limit of a stall: one that drips for ever is given up as well. */
 const SLOWEST = 10;
+/** What a body is first gathered in; the buffer grows with it. Bytes. */
+const FIRST_BUFFER = 64 * 1024;
 
 /**
  * A body's pieces; throws a `ConnectionError` where it stalls or breaks.
@@ -55,7 +57,10 @@ export async function* bodyChunks(
   }
 }
 
-/** A whole body of at most `most` bytes. */
+/**
+ * A whole body of at most `most` bytes. Its pieces are copied at once: each, however small, keeps a buffer of the runtime's of 64 KiB.
+ * @param slowest it may take so many times the limit of a stall
+ */
 export async function readAll(
   response: Response,
   host: string,
@@ -63,37 +68,49 @@ export async function readAll(
   what: string,
   limit: number,
   signal?: AbortSignal,
+  slowest = SLOWEST,
 ): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  const until = performance.now() + SLOWEST * limit;
-  let size = 0;
+  const until = performance.now() + slowest * limit;
+  let bytes = new Uint8Array(Math.min(most, FIRST_BUFFER)), size = 0;
   for await (const chunk of bodyChunks(response, host, limit, signal)) {
-    size += chunk.length;
     if (performance.now() > until) {
-      throw broken(host, new Error(`${what} took over ${SLOWEST * limit / 1000} seconds`), false);
+      throw broken(host, new Error(`${what} took over ${slowest * limit / 1000} seconds`), false);
     }
-    if (size > most) {
+    const end = size + chunk.length;
+    if (end > most) {
       throw new CosError("REGISTRY_ERROR", `Refused ${what}: it is longer than ${most} bytes.`, {
         hint: "No honest registry sends so much here; ask whoever runs it.",
       });
     }
-    parts.push(chunk);
+    if (end > bytes.length) {
+      const larger = new Uint8Array(Math.min(most, Math.max(2 * bytes.length, end)));
+      larger.set(bytes.subarray(0, size));
+      bytes = larger;
+    }
+    bytes.set(chunk, size);
+    size = end;
   }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return bytes.subarray(0, size);
+}
+
+/** How the runtime, or nobody yet, undoes what was done to a body on its way; undefined: nothing was. */
+export function encodingOf({ headers }: Response): string | undefined {
+  const encoding = headers.get("content-encoding") ?? "";
+  return encoding === "" || encoding.toLowerCase() === "identity" ? undefined : displayText(encoding, 32);
 }
 
 /** The first error that a registry's body names (distribution-spec, "Error codes"), on one line and cut short; else empty. */
-export async function serverMessage(response: Response, host: string, limit: number): Promise<string> {
+export async function serverMessage(
+  response: Response,
+  host: string,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<string> {
   let answer: Record<string, unknown> | undefined;
   try {
-    answer = parseObject(await readAll(response, host, MAX_SMALL_BODY, "the registry's error", limit));
+    answer = parseObject(await readAll(response, host, MAX_SMALL_BODY, "the registry's error", limit, signal, 1));
   } catch (thrown) {
+    signal?.throwIfAborted();
     // The status is what counts; the words are an extra, and a broken body must not hide it.
     if (!(thrown instanceof CosError)) throw thrown;
   }

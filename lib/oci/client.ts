@@ -1,9 +1,8 @@
 /** One endpoint of a registry: requests with a login where one is asked for, and what its refusals mean. */
-import { displayText } from "../base/byte-string.ts";
 import { CosError, type ErrorCode } from "../base/errors.ts";
 import type { Endpoint } from "../formats/endpoint.ts";
 import { type CredentialLookup, parseChallenges } from "./auth.ts";
-import { serverMessage } from "./body.ts";
+import { encodingOf, serverMessage } from "./body.ts";
 import { endpointHost, endpointUrl } from "./endpoint.ts";
 import { Authorizer } from "./token.ts";
 import type { Answer, Transport } from "./transport.ts";
@@ -18,16 +17,19 @@ export interface ClientOptions {
 
 export class EndpointClient {
   readonly host: string;
+  /** Tells it from others, also from those at the same host. */
+  readonly key: string;
   readonly #authorizer: Authorizer;
   #credentials: ReturnType<CredentialLookup> | undefined;
 
   constructor(readonly endpoint: Endpoint, readonly transport: Transport, readonly options: ClientOptions) {
     this.host = endpointHost(endpoint);
+    this.key = endpoint.origin + endpoint.apiPath + "/" + endpoint.repository;
     const { subject, who, credentials } = options;
-    const lookup = () =>
+    const lookup = (signal?: AbortSignal) =>
       this.#credentials ??= endpoint.credentials !== undefined
         ? Promise.resolve(endpoint.credentials)
-        : credentials(endpoint.loginHost ?? this.host, endpoint.repository);
+        : credentials(endpoint.loginHost ?? this.host, endpoint.repository, signal);
     this.#authorizer = new Authorizer(transport, { endpoint, subject, who, credentials: lookup });
   }
 
@@ -49,7 +51,7 @@ export class EndpointClient {
       // Where a redirect led may ask for a login too, and name its own token server: it must not get the registry's.
       if (response.status !== 401 || from.origin !== url.origin) return answer;
       const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
-      const said = await serverMessage(response, this.host, this.transport.stallLimit);
+      const said = await serverMessage(response, this.host, this.transport.stallLimit, signal);
       // The second 401 stands, unless it is because the token was for something else than the server now says.
       const scope = challenges.some(({ parameters }) => parameters.get("error") === "insufficient_scope");
       if (attempt > 1 && (!scope || rescoped)) throw this.#authorizer.unauthorized(said);
@@ -59,8 +61,8 @@ export class EndpointClient {
   }
 
   /** What an answer that is none means. */
-  async failure({ response, from }: Answer, what: "manifest" | "blob"): Promise<CosError> {
-    const said = await serverMessage(response, from.host, this.transport.stallLimit);
+  async failure({ response, from }: Answer, what: "manifest" | "blob", signal?: AbortSignal): Promise<CosError> {
+    const said = await serverMessage(response, from.host, this.transport.stallLimit, signal);
     const { status } = response, { subject, who } = this.options, words = said === "" ? "" : `: ${said}`;
     if (status === 404 && what === "manifest") {
       return new CosError("IMAGE_NOT_FOUND", `Cannot find ${subject}: ${who} has no such image.`, {
@@ -77,11 +79,11 @@ export class EndpointClient {
   }
 
   /** A body that was compressed on its way is not the bytes that the digest names, and the runtime undoes it silently. */
-  async refuseEncoded({ response: { headers, body } }: Answer, what: string): Promise<void> {
-    const encoding = headers.get("content-encoding");
-    if (encoding === null || encoding === "" || encoding.toLowerCase() === "identity") return;
-    await body?.cancel();
-    throw this.error(`${this.options.who} sent a ${what} compressed once more (${displayText(encoding, 32)}), unasked`);
+  async refuseEncoded({ response }: Answer, what: string): Promise<void> {
+    const encoding = encodingOf(response);
+    if (encoding === undefined) return;
+    await response.body?.cancel();
+    throw this.error(`${this.options.who} sent a ${what} compressed once more (${encoding}), unasked`);
   }
 
   error(why: string, code: ErrorCode = "REGISTRY_ERROR", status?: number): CosError {

@@ -12,7 +12,12 @@ export class ConnectionError extends CosError {
 }
 
 export function unreachable(host: string, why: Reason, cause: unknown): ConnectionError {
-  return new ConnectionError(`Cannot reach the registry ${host}: it ${why.text}.`, why.passing, why.hint, cause);
+  return new ConnectionError(
+    `Cannot reach the registry ${host}: it ${why.text}.`,
+    why.passing,
+    why.hint,
+    discreet(cause),
+  );
 }
 
 /** An answer that began, and did not come to its end. */
@@ -21,11 +26,24 @@ export class BodyError extends ConnectionError {}
 /** @param passing whether another try may bring more. */
 export function broken(host: string, cause: unknown, passing = true): BodyError {
   return new BodyError(
-    `The connection to ${host} broke: ${cause instanceof Error ? cause.message : cause}.`,
+    `The connection to ${host} broke: ${hidden(cause instanceof Error ? cause.message : String(cause))}.`,
     passing,
     "Check the network and run it again: what was there before is not touched.",
-    cause,
+    discreet(cause),
   );
+}
+
+/** Addresses without what stands behind the host: storage is reached by addresses that are passwords themselves. */
+function hidden(text: string): string {
+  return text.replace(/\b(https?:\/\/)(?:[^\s\/?#@]*@)?([^\s\/?#()]+)[^\s()]*/g, "$1$2");
+}
+
+/** The same error for `--debug`, which people paste into reports. */
+function discreet(cause: unknown): unknown {
+  if (!(cause instanceof Error)) return cause;
+  const copy = new Error(hidden(cause.message), cause.cause === undefined ? {} : { cause: discreet(cause.cause) });
+  copy.stack = hidden(cause.stack ?? "");
+  return copy;
 }
 
 export interface Reason {
@@ -48,6 +66,7 @@ export function reasonOf(cause: unknown, now: number): Reason {
   }
   let text = cause instanceof Error ? cause.message : String(cause);
   if (cause instanceof Error && cause.cause instanceof Error) text += `: ${cause.cause.message}`;
+  text = hidden(text);
   if (/proxy authentication required/i.test(text)) {
     return {
       text: "wants a login",

@@ -39,7 +39,7 @@ export class RegistrySource implements ImageSource {
   readonly #reference: RegistryReference;
   readonly #transport: Transport;
   readonly #clients: readonly EndpointClient[];
-  /** Those that need not be asked again in this run, while there are others. */
+  /** The keys of those that are asked last for the rest of this run. */
   readonly #down = new Set<string>();
   /** By digest: who sent the bytes of a blob that was handed on before its digest was proven. */
   readonly #senders = new Map<Digest, Set<string>>();
@@ -127,7 +127,7 @@ export class RegistrySource implements ImageSource {
     const clients = this.#asked(expected !== undefined), what = `the manifest of ${this.name}`;
     const read = async (client: EndpointClient): Promise<FetchedManifest> => {
       const answer = await client.get("manifests", name, { Accept: ACCEPT }, signal), { response, from } = answer;
-      if (response.status !== 200) throw await client.failure(answer, "manifest");
+      if (response.status !== 200) throw await client.failure(answer, "manifest", signal);
       await client.refuseEncoded(answer, "manifest");
       const bytes = await readAll(response, from.host, MAX_MANIFEST, what, this.#transport.stallLimit, signal);
       if (expected !== undefined) await verifyBytes(bytes, expected, what);
@@ -163,15 +163,14 @@ export class RegistrySource implements ImageSource {
         hint: "Name the image by its digest, or look at what the mirrors' configuration allows.",
       });
     }
-    const up = able.filter(({ host }) => !this.#down.has(host));
-    return up.length > 0 ? up : able;
+    return [...able.filter(({ key }) => !this.#down.has(key)), ...able.filter(({ key }) => this.#down.has(key))];
   }
 
   /**
    * Items from the first place that has them. One that fails is passed over with a warning; the last one's error is the result,
    * and names the others.
    */
-  async *#firstOf<P extends { host: string }, T>(
+  async *#firstOf<P extends Pick<Place, "host" | "key">, T>(
     places: readonly P[],
     signal: AbortSignal | undefined,
     items: (place: P, last: boolean) => AsyncGenerator<T>,
@@ -185,7 +184,7 @@ export class RegistrySource implements ImageSource {
       } catch (thrown) {
         signal?.throwIfAborted();
         if (!(thrown instanceof CosError)) throw thrown;
-        if (isDown(thrown)) this.#down.add(place.host);
+        if (isDown(thrown)) this.#down.add(place.key);
         if (next === undefined) throw withOthers(thrown, before);
         before.push(thrown);
         this.#transport.warn(`${thrown.message} Asking ${next.host} instead.`);

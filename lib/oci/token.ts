@@ -14,6 +14,8 @@ import type { Answer, Transport } from "./transport.ts";
 const MIN_LIFETIME = 60;
 /** Renewed so long before it ends: the clocks' difference and a request's time. Milliseconds. */
 const MARGIN = 10_000;
+/** What no header can hold is no token. */
+const SENDABLE = /^[\x21-\x7e]+$/;
 /** As the token server's log names us. */
 const CLIENT = "cos";
 
@@ -23,7 +25,7 @@ export interface AuthorizerOptions {
   subject: string;
   /** As in "WHO refuses access". */
   who: string;
-  credentials: () => Promise<Credentials | undefined>;
+  credentials: (signal?: AbortSignal) => Promise<Credentials | undefined>;
 }
 
 interface Grant {
@@ -54,9 +56,10 @@ export class Authorizer {
 
   /** Answers the challenges of a 401. Throws `UNAUTHORIZED` where nothing is known that they would take. */
   async answer(challenges: readonly Challenge[], said: string, signal?: AbortSignal): Promise<void> {
-    const credentials = await this.#options.credentials();
+    const credentials = await this.#options.credentials(signal);
     const bearer = challenges.find((c) => c.scheme === "bearer" && c.parameters.has("realm"));
     if (credentials?.registryToken !== undefined && challenges.some((c) => c.scheme === "bearer")) {
+      if (!SENDABLE.test(credentials.registryToken)) throw this.#unsendable();
       this.#grant = { header: `Bearer ${credentials.registryToken}` };
     } else if (bearer !== undefined) {
       const { token, seconds } = await this.#token(bearer, credentials, said, signal);
@@ -134,7 +137,7 @@ export class Authorizer {
   async #readToken({ response, from }: Answer, said: string, signal: AbortSignal | undefined) {
     const { stallLimit } = this.#transport, { status } = response;
     if (status !== 200) {
-      const told = await serverMessage(response, from.host, stallLimit);
+      const told = await serverMessage(response, from.host, stallLimit, signal);
       // 400 is how OAuth2 refuses a login: RFC 6749, section 5.2.
       if (status === 401 || status === 403 || status === 400) throw this.unauthorized(told || said);
       const words = told === "" ? "" : `: ${told}`;
@@ -143,8 +146,7 @@ export class Authorizer {
     const bytes = await readAll(response, from.host, MAX_SMALL_BODY, "the token server's answer", stallLimit, signal);
     const answer = parseObject(bytes), given = [answer?.token, answer?.access_token];
     const token = given.find((value) => value !== undefined && value !== "");
-    // What no header can hold is no token either.
-    if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
+    if (typeof token !== "string" || !SENDABLE.test(token)) {
       throw this.#error("the token server answered without a token");
     }
     const lifetime = answer?.expires_in, seconds = typeof lifetime === "number" ? lifetime : MIN_LIFETIME;
@@ -160,6 +162,15 @@ export class Authorizer {
       throw this.#error(`${who} names ${url.protocol}//${url.host} as its token server, which is not encrypted`);
     }
     return url;
+  }
+
+  /** The token is not repeated: it is a secret. */
+  #unsendable(): CosError {
+    const { endpoint, subject } = this.#options, host = endpoint.loginHost ?? endpointHost(endpoint);
+    return new CosError("UNAUTHORIZED", `Cannot read ${subject}: the token in the login for ${host} cannot be sent.`, {
+      hint:
+        'Write "registrytoken" anew: it is empty, or holds a space, a line\'s end or another character that no token has.',
+    });
   }
 
   #error(why: string, status?: number): CosError {

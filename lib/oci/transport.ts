@@ -118,7 +118,7 @@ export class Transport {
       });
     let target = url;
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-      const all = new Headers({
+      const all = headersOf(url, {
         "User-Agent": this.#options.userAgent,
         "Accept-Encoding": "identity",
         ...headers,
@@ -162,8 +162,8 @@ export class Transport {
     }
   }
 
-  async #tooLong({ subject, who }: Ask, { response, from }: Answer, delay: number): Promise<CosError> {
-    const said = await serverMessage(response, from.host, this.stallLimit),
+  async #tooLong({ subject, who, signal }: Ask, { response, from }: Answer, delay: number): Promise<CosError> {
+    const said = await serverMessage(response, from.host, this.stallLimit, signal),
       words = said === "" ? "" : ` (it says: ${said})`;
     const minutes = Math.ceil(delay / 60_000);
     const time = minutes < 120 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
@@ -180,6 +180,21 @@ export class Transport {
  */
 function settingsFor(target: URL, asked: URL, tls: TlsSettings): TlsSettings {
   return target.hostname === asked.hostname ? tls : { ca: tls.ca };
+}
+
+/** What cannot be sent is not repeated: it may be a secret. */
+function headersOf({ host }: URL, headers: Record<string, string>): Headers {
+  try {
+    return new Headers(headers);
+  } catch {
+    throw new CosError(
+      "CONFIGURATION",
+      `Cannot ask ${host}: a header for it has a name or a value that none may have.`,
+      {
+        hint: "Look at the headers that the configuration of mirrors has for this host.",
+      },
+    );
+  }
 }
 
 function withoutDot(sentence: string): string {
