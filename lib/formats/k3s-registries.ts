@@ -2,12 +2,14 @@
  * `registries.yaml` of k3s and rke2 (docs.k3s.io, "Private Registry Configuration"; `pkg/agent/containerd/config.go` there):
  * mirrors of a host or of all, names rewritten for them, and each host's login and certificates.
  */
-import { FAILSAFE_SCHEMA, load, mergeTag, YAMLException } from "js-yaml";
 import * as z from "zod/mini";
 import { checked, malformed } from "./configuration.ts";
 import type { Credentials } from "./endpoint.ts";
 import { GoRegexp, RegexpError } from "./go-regexp.ts";
 import { cleanPath } from "./hosts-toml.ts";
+
+// Imported like this, scripts/build can take it out of what is parsed at every start.
+const { FAILSAFE_SCHEMA, load, mergeTag, YAMLException } = await import("js-yaml");
 
 export interface Rewrite {
   pattern: GoRegexp;

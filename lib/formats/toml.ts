@@ -1,6 +1,8 @@
 /** TOML 1.0, by `smol-toml`. This module is loaded only where there is a file to read: the parser costs time at every start. */
-import { parse, TomlError } from "smol-toml";
 import { malformed } from "./configuration.ts";
+
+// Imported like this, scripts/build can take it out of what is parsed at every start.
+const { parse, TomlError } = await import("smol-toml");
 
 /** Throws `CONFIGURATION` with the line. @param path for messages. */
 export function parseToml(text: string, path: string): Record<string, unknown> {

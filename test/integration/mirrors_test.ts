@@ -3,9 +3,12 @@ import assert from "node:assert/strict";
 import { makeAuthority, makeClientCertificate } from "../lab/certificates.ts";
 import { rejectionOf, rejects } from "../lab/expect.ts";
 import { challenge, fakeRegistry } from "../lab/fake-registry.ts";
+import { labMachine, runProgram } from "../lab/machine.ts";
 import { askedOf, mirroredMachine, storeImage } from "../lab/mirrored.ts";
 import { LOGIN, LOGIN_HEADER } from "../lab/pulling.ts";
 import { startRegistry } from "../lab/registry.ts";
+import { writeSmallOs } from "../lab/small-os.ts";
+import { staticFile } from "../lab/static-file.ts";
 
 const CONF = "/etc/containers/registries.conf";
 
@@ -320,4 +323,40 @@ Deno.test("only the first kind of configuration that says something about the im
   assert.equal(await first("b.example"), "https://k3s.example/v2 os");
   machine.write("/etc/cos/registries.conf", `[[registry]]\nlocation = "a.example"\n`);
   assert.equal(await first("a.example"), "https://a.example/v2 os");
+});
+
+Deno.test("the static file finds mirrors in the machine's own files, in TOML and in YAML", async () => {
+  await using machine = await labMachine();
+  await using registry = await startRegistry();
+  const layout = `${machine.directory}/layout`, { v1, v2 } = writeSmallOs(layout, { v1: {}, v2: {} });
+  for (const tag of ["v1", "v2"]) await registry.push(layout, tag, `cache/os:${tag}`);
+  // Nobody has this name: what is pulled comes from the mirror.
+  const image = "registry.invalid/team/os", program = await staticFile(), conf = `${machine.directory}/r.conf`;
+  Deno.writeTextFileSync(
+    conf,
+    `[[registry]]\nlocation = "registry.invalid/team"\n[[registry.mirror]]\nlocation = "${registry.host}/cache"\n`,
+  );
+  const toml = await runProgram(
+    program,
+    ["deploy", `${image}:v1`, "--no-verify", "--state", machine.state],
+    { CONTAINERS_REGISTRIES_CONF: conf },
+  );
+  assert.equal(toml.status, 0, toml.err);
+
+  // In a mount namespace of its own, over the machine's /etc.
+  Deno.writeTextFileSync(
+    `${machine.directory}/r.yaml`,
+    `mirrors:\n  registry.invalid:\n    endpoint: ["http://${registry.host}"]\n    rewrite: { "^team/": "cache/" }\n`,
+  );
+  const script = `mount -t tmpfs none "$1/over" && mkdir "$1/over/u" "$1/over/w" &&
+    mount -t overlay -o "lowerdir=/etc,upperdir=$1/over/u,workdir=$1/over/w" none /etc &&
+    mkdir -p /etc/rancher/k3s && cp "$1/r.yaml" /etc/rancher/k3s/registries.yaml && shift && exec "$@"`;
+  Deno.mkdirSync(`${machine.directory}/over`);
+  const yaml = await runProgram("/usr/bin/unshare", [
+    ...["--mount", "--propagation", "private", "sh", "-c", script, "sh", machine.directory],
+    ...[program, "upgrade", `${image}:v2`, "--no-verify", "--json", "--state", machine.state],
+  ], { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" });
+  assert.equal(yaml.status, 0, yaml.err + yaml.out);
+  const { slots } = JSON.parse((await machine.must("status", "--json")).out) as { slots: { digest: string }[] };
+  assert.deepEqual(slots.map(({ digest }) => digest), [v2, v1]);
 });

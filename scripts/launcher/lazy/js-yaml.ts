@@ -1,0 +1,1 @@
+export { FAILSAFE_SCHEMA, load, mergeTag, YAMLException } from "js-yaml";
