@@ -28,10 +28,7 @@ export async function fetchUnverified(
     // An address is no server name (RFC 6066, section 3).
     const named = /^[0-9.]+$|:/.test(host) ? {} : { servername: host };
     const secured = connect({ ...identity, ...named, socket: tunnel });
-    await new Promise<void>((resolve, reject) => {
-      secured.once("secureConnect", resolve);
-      secured.on("error", reject);
-    });
+    await secureConnection(secured, tunnel, signal);
     request = http.request({
       ...common,
       host,
@@ -41,12 +38,57 @@ export async function fetchUnverified(
   }
   const answered = request;
   // The listeners for errors stay: one that comes later reaches the body's reader too, and must not end the program here.
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    answered.once("response", resolve);
-    answered.on("error", reject);
-    answered.end(typeof init.body === "string" ? init.body : undefined);
-  });
-  return asResponse(response);
+  try {
+    return asResponse(
+      await outcome<IncomingMessage>(signal, (resolve, reject) => {
+        answered.once("response", resolve);
+        answered.on("error", reject);
+        answered.once("upgrade", (_, socket) => {
+          socket.destroy();
+          reject(new Error("it wants to speak another protocol"));
+        });
+        answered.end(typeof init.body === "string" ? init.body : undefined);
+      }),
+    );
+  } catch (thrown) {
+    // Also behind a status or a header that no answer may have.
+    answered.destroy();
+    throw thrown;
+  }
+}
+
+/** Waits for the handshake: nothing else looks at the tunnel yet, neither at its end nor at the signal. */
+async function secureConnection(secured: Socket, tunnel: Socket, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await outcome<void>(signal, (resolve, reject) => {
+      secured.once("secureConnect", resolve);
+      secured.on("error", reject);
+      for (const socket of [secured, tunnel]) socket.once("close", () => reject(new Error("connection closed")));
+    });
+  } catch (thrown) {
+    secured.destroy();
+    tunnel.destroy();
+    throw thrown;
+  }
+}
+
+/** What `begin` comes to, or the signal's reason. The runtime's own listening to signals ends where a connection is handed over. */
+async function outcome<T>(
+  signal: AbortSignal | undefined,
+  begin: (resolve: (value: T) => void, reject: (reason: unknown) => void) => void,
+): Promise<T> {
+  let stop = () => {};
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      stop = () => reject(signal?.reason);
+      signal?.addEventListener("abort", stop);
+      // First, for it listens to errors: one that nobody hears ends the program.
+      begin(resolve, reject);
+      signal?.throwIfAborted();
+    });
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
 }
 
 /** A connection to `authority` through the proxy: RFC 9110, section 9.3.6. */
@@ -59,9 +101,9 @@ async function openTunnel(proxy: Proxy, authority: string, signal: AbortSignal |
   const login = `${proxy.username}:${proxy.password}`;
   const bytes = new TextEncoder().encode(login);
   const authorization = { "Proxy-Authorization": `Basic ${btoa(String.fromCharCode(...bytes))}` };
-  return await new Promise<Socket>((resolve, reject) => {
+  return await outcome<Socket>(signal, (resolve, reject) => {
     const asking = request({
-      host: target.hostname,
+      host: target.hostname.replace(/^\[|\]$/g, ""),
       port: Number(target.port || 80),
       method: "CONNECT",
       path: authority,

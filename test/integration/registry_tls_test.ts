@@ -117,3 +117,108 @@ Deno.test("not verifying is for the named host alone: where it redirects to must
     new RegExp(`^Cannot reach the registry localhost:${storage.port}: it has no certificate that this machine trusts`),
   );
 });
+
+/** A proxy that agrees to every tunnel, and does with it what the test says. */
+function tunnels(done: (connection: Deno.Conn) => Promise<void> | void, hostname = "127.0.0.1") {
+  const listener = Deno.listen({ port: 0, hostname }), connections: Deno.Conn[] = [];
+  const asked: string[] = [];
+  const accepting = (async () => {
+    for await (const connection of listener) {
+      connections.push(connection);
+      const buffer = new Uint8Array(4096), count = await connection.read(buffer) ?? 0;
+      asked.push(new TextDecoder().decode(buffer.subarray(0, count)).split("\r\n")[0] ?? "");
+      await connection.write(new TextEncoder().encode("HTTP/1.1 200 OK\r\n\r\n"));
+      await done(connection);
+    }
+  })();
+  const { port } = listener.addr;
+  return {
+    asked,
+    url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`,
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      await accepting;
+      for (const connection of connections) {
+        try {
+          connection.close();
+        } catch (thrown) {
+          if (!(thrown instanceof Deno.errors.BadResource)) throw thrown;
+        }
+      }
+    },
+  };
+}
+
+Deno.test("without verifying, through a proxy: a tunnel in which nobody speaks is given up, and a stop is heard", async () => {
+  await using proxy = tunnels(() => {});
+  const env: Record<string, string> = { HTTPS_PROXY: proxy.url };
+  using http = new RealHttp(httpSettings((name) => env[name], () => {}));
+  const { message } = await rejectionOf(() => sourceAt("https://registry.test", http).top());
+  assert.equal(message, "Cannot reach the registry registry.test: it did not answer within 0.3 seconds.");
+  const stop = new AbortController(), reason = new Error("stopped");
+  setTimeout(() => stop.abort(reason), 50);
+  await assert.rejects(sourceAt("https://registry.test", http).top(stop.signal), reason);
+  for (const url of ["https://registry.test", "https://127.0.0.1:9"]) {
+    const asked = http.fetch(url, { signal: stop.signal }, { ca: [], skipVerify: true });
+    await assert.rejects(asked, reason);
+  }
+});
+
+Deno.test("without verifying, through a proxy: a tunnel that closes, or brings something else, is an error", async () => {
+  for (
+    const done of [
+      (connection: Deno.Conn) => connection.close(),
+      async (connection: Deno.Conn) => {
+        await connection.write(new TextEncoder().encode("HTTP/1.1 400 Bad Request\r\n\r\n"));
+        connection.close();
+      },
+    ]
+  ) {
+    await using proxy = tunnels(done);
+    const env: Record<string, string> = { HTTPS_PROXY: proxy.url };
+    using http = new RealHttp(httpSettings((name) => env[name], () => {}));
+    const begun = performance.now();
+    const { code } = await rejectionOf(() => sourceAt("https://registry.test", http).top());
+    assert.equal(code, "REGISTRY_UNREACHABLE");
+    assert.ok(performance.now() - begun < 800, "it was waited for");
+  }
+});
+
+Deno.test("without verifying: a proxy's address may be an IPv6 one", async () => {
+  await using proxy = tunnels((connection) => connection.close(), "::1");
+  const env: Record<string, string> = { HTTPS_PROXY: proxy.url };
+  using http = new RealHttp(httpSettings((name) => env[name], () => {}));
+  await rejectionOf(() => sourceAt("https://registry.test", http).top());
+  assert.equal(proxy.asked[0], "CONNECT registry.test:443 HTTP/1.1");
+});
+
+Deno.test("without verifying: an answer that no program could read is an error, and its connection is closed", async () => {
+  const scratch = scratchDirectory("registry-tls");
+  const { certificate, key } = await makeCertificates(scratch.path, ["registry.test"]);
+  const files = { cert: Deno.readTextFileSync(certificate), key: Deno.readTextFileSync(key) };
+  for (
+    const head of [
+      "HTTP/1.1 999 Odd",
+      "HTTP/1.1 200 OK\r\nX-Odd: a\x01b",
+      "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade",
+    ]
+  ) {
+    const listener = Deno.listenTls({ port: 0, hostname: "127.0.0.1", ...files }), ends: Promise<unknown>[] = [];
+    const accepting = (async () => {
+      for await (const connection of listener) {
+        const buffer = new Uint8Array(4096);
+        await connection.read(buffer);
+        await connection.write(new TextEncoder().encode(`${head}\r\nContent-Length: 1000\r\n\r\nx`));
+        // Ends when the other side closes.
+        ends.push(connection.read(buffer).catch(() => null).then(() => connection.close()));
+      }
+    })();
+    using http = new RealHttp(httpSettings(() => undefined, () => {}));
+    const { code } = await rejectionOf(() => sourceAt(`https://127.0.0.1:${listener.addr.port}`, http).top());
+    assert.ok(code === "REGISTRY_UNREACHABLE" || code === "REGISTRY_ERROR", code);
+    listener.close();
+    await accepting;
+    await Promise.all(ends);
+  }
+  await scratch.close();
+});
