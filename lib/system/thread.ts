@@ -25,38 +25,32 @@ export const READY = "ready";
 
 export class Thread implements Disposable {
   readonly #worker: Worker;
-  readonly #ready: Promise<boolean>;
+  readonly #ready = Promise.withResolvers<boolean>();
   #failure: { reason: unknown } | undefined;
   readonly #listeners = new Map<string, Listener>();
 
   /** Returns at once: the thread starts while other things are done. */
   constructor(url: string) {
     this.#worker = new Worker(url, { type: "module", name: "second" });
-    this.#ready = new Promise((resolve) => {
-      this.#worker.onmessage = ({ data }: { data: Envelope<unknown> | typeof READY }) => {
-        if (data === READY) resolve(true);
-        else this.#listeners.get(data.service)?.heard(data.message);
-      };
-      const fail = (reason: unknown) => {
-        resolve(false);
-        this.#fail(reason);
-      };
-      this.#worker.onerror = (event) => {
-        event.preventDefault();
-        fail(new Error(event.message));
-      };
-      this.#worker.onmessageerror = () => fail(new Error("a message of the second thread was lost"));
-    });
+    this.#worker.onmessage = ({ data }: { data: Envelope<unknown> | typeof READY }) => {
+      if (data === READY) this.#ready.resolve(true);
+      else this.#listeners.get(data.service)?.heard(data.message);
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#fail(new Error(event.message));
+    };
+    this.#worker.onmessageerror = () => this.#fail(new Error("a message of the second thread was lost"));
   }
 
   /** As its channels have it. */
   get ready(): Promise<boolean> {
-    return this.#ready;
+    return this.#ready.promise;
   }
 
   channel<Out, In>(service: string): Channel<Out, In> {
     return {
-      ready: this.#ready,
+      ready: this.#ready.promise,
       send: (message, transfer = []) => this.#worker.postMessage({ service, message }, transfer),
       listen: (heard, broken) => {
         this.#listeners.set(service, { heard: heard as (message: unknown) => void, broken });
@@ -72,6 +66,7 @@ export class Thread implements Disposable {
 
   #fail(reason: unknown): void {
     this.#failure ??= { reason };
+    this.#ready.resolve(false);
     for (const { broken } of this.#listeners.values()) broken(reason);
   }
 }

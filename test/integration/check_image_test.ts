@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { CosError } from "../../lib/base/errors.ts";
 import { checkImage } from "../../lib/image/check.ts";
+import { filesBeside } from "../../lib/image/files-service.ts";
 import { makeImage } from "../../lib/image/make.ts";
 import { mountImage } from "../../lib/image/mount.ts";
 import { SECOND_THREAD } from "../../lib/operations/second-thread.ts";
@@ -13,6 +14,7 @@ import { LinuxKernel } from "../../lib/system/linux-kernel.ts";
 import { RealPrograms } from "../../lib/system/process.ts";
 import { Thread } from "../../lib/system/thread.ts";
 import { scratchDirectory } from "../lab/cleanup.ts";
+import { openDescriptors } from "../lab/expect.ts";
 import { Random } from "../lab/random.ts";
 import { run } from "../lab/run.ts";
 
@@ -129,6 +131,36 @@ Deno.test("thousands of files in many directories pass, in batches", async () =>
     await bothWays(async (thread) => {
       assert.equal(await checkImage(system, image.fd, image.sums, thread), NAMES.length + 400 * 30);
     });
+  }, 400);
+});
+
+Deno.test("a check that is stopped leaves no file of the image open, and the thread can do another", async () => {
+  await withImage(async (image) => {
+    await bothWays(async (thread) => {
+      await thread?.ready;
+      const before = openDescriptors(), reason = new Error("stopped");
+      await assert.rejects(checkImage(system, image.fd, image.sums, thread, AbortSignal.abort(reason)), reason);
+      assert.deepEqual(openDescriptors().filter((one) => !before.includes(one)), []);
+      assert.equal(await checkImage(system, image.fd, image.sums, thread), NAMES.length + 400 * 30);
+    });
+  }, 400);
+});
+
+Deno.test("a thread that ends before it was ready, or in the middle of a walk, is not waited for", async () => {
+  const thread = new Thread(SECOND_THREAD);
+  thread[Symbol.dispose]();
+  assert.equal(await thread.ready, false);
+  await withImage(async (image) => {
+    using other = new Thread(SECOND_THREAD);
+    await other.ready;
+    using mounted = mountImage(kernel, Deno.pid, image.fd, { readOnly: true, name: "cos-test" });
+    const walk = filesBeside(other, mounted.fd);
+    await walk.next();
+    other[Symbol.dispose]();
+    await assert.rejects(async () => {
+      for await (const _ of walk);
+    }, /the second thread has ended/);
+    await filesBeside(other, mounted.fd).return(undefined);
   }, 400);
 });
 
