@@ -102,22 +102,29 @@ function exceptions(noProxy: string): (host: string, port: string) => boolean {
     const ip = parseIp(host);
     if (ip !== undefined) addresses.push({ ip, port });
     else if (host !== "") {
-      const name = host.startsWith("*.") ? host.slice(1) : host, itself = !name.startsWith(".");
+      const name = ascii(host.replace(/^\*\./, ".")), itself = !name.startsWith(".");
       hosts.push({ suffix: itself ? `.${name}` : name, itself, port });
     }
   }
   return (hostname, port) => {
     const host = hostname.replace(/^\[|\]$/g, "").toLowerCase(), ip = parseIp(host);
     if (all || host === "localhost" || (ip !== undefined && isLoopbackIp(ip))) return true;
-    if (ip !== undefined) {
-      return networks.some((network) => inNetwork(ip, network)) ||
-        addresses.some((a) => sameIp(a.ip, ip) && (a.port === "" || a.port === port));
-    }
-    return hosts.some((rule) =>
-      (host.endsWith(rule.suffix) || (rule.itself && host === rule.suffix.slice(1))) &&
-      (rule.port === "" || rule.port === port)
-    );
+    const addressed = ip !== undefined && (networks.some((network) => inNetwork(ip, network)) ||
+      addresses.some((a) => sameIp(a.ip, ip) && (a.port === "" || a.port === port)));
+    // The names' rules are about text, and an address is text as well.
+    return addressed ||
+      hosts.some((rule) =>
+        (host.endsWith(rule.suffix) || (rule.itself && host === rule.suffix.slice(1))) &&
+        (rule.port === "" || rule.port === port)
+      );
   };
+}
+
+/** A name as URLs have it: `xn--bcher-kva` for `bücher`. */
+function ascii(name: string): string {
+  if (/^[\x00-\x7f]*$/.test(name)) return name;
+  const dot = name.startsWith(".") ? "." : "";
+  return dot + (URL.parse(`http://${name.slice(dot.length)}/`)?.hostname ?? name.slice(dot.length));
 }
 
 /** `host:port`, `[IPv6]:port`, or neither; the port is empty where none is given. */
