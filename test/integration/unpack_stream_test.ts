@@ -383,3 +383,39 @@ Deno.test("a thread that ends in the middle is an error, and nobody waits for it
   const layer = { index: 0, name: "layer 1", diffId, size: bytes.length, bytes: source() };
   await assert.rejects(applyLayer(layer, NOWHERE, decoder, () => {}), /the second thread has ended/);
 });
+
+Deno.test("who stops reading at any moment gets the next layer whole: no piece of the thread's memory is lost", async () => {
+  using thread = new Thread(SECOND_THREAD);
+  const decoder = new DecoderThread(thread), plain = t.concat(Array(30).fill(NOISE)), diffId = sha256(plain);
+  const bytes = compress(plain, "none");
+  let closed = 0;
+  const source = async function* () {
+    try {
+      for (let at = 0; at < bytes.length; at += 100_000) {
+        yield bytes.slice(at, at + 100_000);
+        if (at % 300_000 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+    } finally {
+      closed++;
+    }
+  };
+  const rounds = 40;
+  for (let round = 0; round < rounds; round++) {
+    let pieces = 0;
+    const read = async () => {
+      for await (const _ of decoder.decode(source(), "sha256")) {
+        if (pieces++ < round % 10) continue;
+        if (round % 2 === 0) break;
+        throw new Error("no more");
+      }
+    };
+    if (round % 2 === 0) await read();
+    else await assert.rejects(read, /no more/);
+  }
+  const layer = decoder.decode(source(), "sha256");
+  let size = 0;
+  for await (const piece of layer) size += piece.length;
+  assert.deepEqual([size, `sha256:${layer.hex()}`], [plain.length, diffId]);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(closed, rounds + 1, "a source was left open");
+});
