@@ -71,8 +71,10 @@ const configSchema = z.object({
 export type ImageConfig = z.infer<typeof configSchema>;
 
 /** Programs in Go read `Layers` as `layers`: one who checks the image must not see other layers than we do. */
-const FIELDS = new Set(["schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject"]);
-const LOWER_FIELDS = new Set([...FIELDS].map((field) => field.toLowerCase()));
+const FIELDS = ["schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject"];
+const DESCRIPTOR_FIELDS = ["mediaType", "digest", "size", "urls", "annotations", "platform", "artifactType"];
+const PLATFORM_FIELDS = ["architecture", "os", "variant"];
+const CONFIG_FIELDS = [...PLATFORM_FIELDS, "created", "config", "rootfs"], ROOTFS_FIELDS = ["type", "diff_ids"];
 
 /** What file servers say that know no better: it contradicts nothing. */
 const NEUTRAL = new Set(["", "application/json", "application/octet-stream", "text/plain"]);
@@ -108,10 +110,7 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
   if ("fsLayers" in body || "history" in body) {
     throw unsupported(subject, "its manifest claims to be of two schemas at once");
   }
-  const twin = Object.keys(body).find((key) => !FIELDS.has(key) && LOWER_FIELDS.has(key.toLowerCase()));
-  if (twin !== undefined) {
-    throw unsupported(subject, `its manifest has a field ${displayText(twin)}, which other programs take for another`);
-  }
+  refuseTwins(body, FIELDS, subject, "manifest");
   const served = mediaType?.split(";")[0]?.trim(),
     told = served !== undefined && NEUTRAL.has(served) ? undefined : served;
   if (typeof body.mediaType === "string" && told !== undefined && told !== body.mediaType) {
@@ -126,12 +125,15 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
       throw unsupported(subject, `its index is of the unknown type ${displayText(type)}`);
     }
     limit(body.manifests, MAX_INDEX_ENTRIES, subject, "images");
+    refuseDescriptorTwins(body.manifests, subject);
     return { kind: "index", index: check(indexSchema, body, subject, "index") };
   }
   if (type !== undefined && type !== MEDIA_TYPES.ociManifest && type !== MEDIA_TYPES.dockerManifest) {
     throw unsupported(subject, `its manifest is of the unknown type ${displayText(type)}`);
   }
   limit(body.layers, MAX_LAYERS, subject, "layers");
+  refuseDescriptorTwins(body.layers, subject);
+  refuseDescriptorTwins([body.config], subject);
   const manifest = check(manifestSchema, body, subject, "manifest");
   const configType = manifest.config.mediaType ?? "";
   if (manifest.artifactType !== undefined || !IMAGE_CONFIGS.has(configType)) {
@@ -144,12 +146,36 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
 
 /** Throws `UNSUPPORTED_IMAGE`, also where the configuration does not fit its manifest. */
 export function parseConfig(bytes: Uint8Array, manifest: Manifest, subject: string): ImageConfig {
-  const config = check(configSchema, parseJson(bytes, subject, "configuration"), subject, "configuration");
+  const json = parseJson(bytes, subject, "configuration");
+  refuseTwins(json, CONFIG_FIELDS, subject, "configuration");
+  refuseTwins((json as { rootfs?: unknown } | null)?.rootfs, ROOTFS_FIELDS, subject, "configuration");
+  const config = check(configSchema, json, subject, "configuration");
   const layers = manifest.layers.length, diffIds = config.rootfs.diff_ids.length;
   if (layers !== diffIds) {
     throw unsupported(subject, `its manifest names ${layers} layers and its configuration ${diffIds}`);
   }
   return config;
+}
+
+function refuseDescriptorTwins(list: unknown, subject: string): void {
+  if (!Array.isArray(list)) return;
+  for (const item of list as ({ platform?: unknown } | null)[]) {
+    refuseTwins(item, DESCRIPTOR_FIELDS, subject, "manifest");
+    refuseTwins(item?.platform, PLATFORM_FIELDS, subject, "manifest");
+  }
+}
+
+/** Refuses what differs from one of the fields in the case of its letters alone; for Go's programs the long s is one, too. */
+function refuseTwins(value: unknown, fields: readonly string[], subject: string, what: string): void {
+  if (typeof value !== "object" || value === null) return;
+  const names = new Set(fields.map(folded));
+  const twin = Object.keys(value).find((key) => !fields.includes(key) && key.length < 32 && names.has(folded(key)));
+  if (twin === undefined) return;
+  throw unsupported(subject, `its ${what} has a field ${displayText(twin)}, which other programs take for another`);
+}
+
+function folded(name: string): string {
+  return name.toUpperCase().toLowerCase();
 }
 
 function parseJson(bytes: Uint8Array, subject: string, what: string): unknown {

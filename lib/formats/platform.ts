@@ -13,11 +13,11 @@ export function platformOf(arch: string, level?: () => number): MachinePlatform 
   return { os: "linux", architecture: "amd64", ...(level !== undefined && { level }) };
 }
 
-/** The best fitting of an index's entries, or undefined. Attestations say `unknown/unknown` and never fit. */
+/** The best fitting of an index's entries, or undefined. Attestations say `unknown/unknown` and never fit, nor do artifacts. */
 export function choosePlatform(entries: readonly Descriptor[], wanted: MachinePlatform): Descriptor | undefined {
   let best: Descriptor | undefined, bestRank = 0;
   for (const entry of entries) {
-    const rank = fit(entry.platform ?? {}, wanted);
+    const rank = entry.artifactType === undefined ? fit(entry.platform ?? {}, wanted) : 0;
     // The first of equals wins, as in containerd.
     if (rank > bestRank) [best, bestRank] = [entry, rank];
   }

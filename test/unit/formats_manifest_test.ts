@@ -210,3 +210,30 @@ Deno.test("a configuration that does not fit its manifest, or is none, is refuse
     fails(() => config(body), "UNSUPPORTED_IMAGE", `Cannot use r.example/os:v1: ${why}.`);
   }
 });
+
+Deno.test("a field that Go's programs take for another is refused, in any alphabet's letters and at any depth", () => {
+  const twin = (name: string) => `its manifest has a field ${name}, which other programs take for another`;
+  refused({ ...OCI, Layers: [] }, twin("Layers"));
+  // The long s is one for Go, and so is the Kelvin sign a k.
+  refused({ ...OCI, "layer\u017f": [] }, twin("layer\u017f"));
+  refused({ ...INDEX, "manife\u017ft\u017f": [] }, twin("manife\u017ft\u017f"));
+  refused({ ...OCI, layers: [{ ...OCI_LAYER, Digest: D1 }] }, twin("Digest"));
+  refused({ ...OCI, layers: [{ ...OCI_LAYER, digeſt: D1 }] }, twin("dige\u017ft"));
+  refused({ ...OCI, config: { ...OCI_CONFIG, DIGEST: D1 } }, twin("DIGEST"));
+  const [entry] = INDEX.manifests;
+  refused({ ...INDEX, manifests: [{ ...entry, Platform: {} }] }, twin("Platform"));
+  refused({ ...INDEX, manifests: [{ ...entry, platform: { os: "linux", OS: "x" } }] }, twin("OS"));
+  assert.equal(parse({ ...OCI, annotations: { digest: "x", Digest: "y" } }).kind, "manifest");
+  const diffs = { type: "layers", diff_ids: OCI.layers.map(() => D1) };
+  const config = (body: object) => () =>
+    parseConfig(new TextEncoder().encode(JSON.stringify(body)), OCI as unknown as Manifest, "r.example/os:v1");
+  const why = (name: string) =>
+    `Cannot use r.example/os:v1: its configuration has a field ${name}, which other programs take for another.`;
+  fails(config({ rootfs: diffs, RootFS: diffs }), "UNSUPPORTED_IMAGE", why("RootFS"));
+  fails(config({ rootfs: { ...diffs, "diff_id\u017f": [] } }), "UNSUPPORTED_IMAGE", why("diff_id\u017f"));
+  // Docker's own "os.version" and "Config" beside "config" are others' fields.
+  assert.equal(
+    config({ rootfs: diffs, "os.version": "1", container_config: {} })().rootfs.diff_ids.length,
+    diffs.diff_ids.length,
+  );
+});

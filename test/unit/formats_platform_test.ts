@@ -30,6 +30,12 @@ Deno.test("the entry for this system and processor is chosen, wherever it stands
   assert.equal(chosen(AMD64), -1);
 });
 
+Deno.test("a list of materials beside an image, which names no platform either, is not taken for it", () => {
+  const artifact = { ...entry(undefined), artifactType: "application/spdx+json" }, image = entry(undefined);
+  assert.equal(choosePlatform([artifact, image], AMD64), image);
+  assert.equal(choosePlatform([artifact], AMD64), undefined);
+});
+
 Deno.test("the first of equals wins", () => {
   assert.equal(chosen(AMD64, "linux/amd64", "linux/amd64"), 0);
 });
