@@ -12,6 +12,11 @@ export function malformed(path: string, what: string, line?: number, cause?: unk
   });
 }
 
+/** For messages: what is meant as a URL may hold a login, though none of these files may. */
+export function withoutLogin(url: string): string {
+  return url.replace(/^([^/]*\/\/)?[^/]*@/, "$1");
+}
+
 /** Throws `CONFIGURATION` with the place of the first value that is of a wrong kind. */
 export function checked<T>(schema: z.ZodMiniType<T>, value: unknown, path: string): T {
   const result = schema.safeParse(value);

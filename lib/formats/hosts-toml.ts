@@ -3,7 +3,7 @@
  * registry's stead, and what each of them may be asked.
  */
 import * as z from "zod/mini";
-import { checked, malformed } from "./configuration.ts";
+import { checked, malformed, withoutLogin } from "./configuration.ts";
 import { parseToml } from "./toml.ts";
 
 export interface ConfiguredHost {
@@ -77,7 +77,7 @@ function clientOf(pair: string | string[], path: string): { cert: string; key?: 
 function placeOf(server: string, override: boolean, path: string): { origin: string; apiPath: string } {
   const url = URL.parse(server.includes("://") ? server : `https://${server}`);
   if (url === null || (url.protocol !== "https:" && url.protocol !== "http:") || url.host === "") {
-    throw malformed(path, `"${server}" is no URL of a host`);
+    throw malformed(path, `"${withoutLogin(server)}" is no URL of a host`);
   }
   // Browsers' URLs always have a path; containerd's may have none.
   const given = cleanPath(url.pathname), apiPath = override || given.endsWith("/v2") ? given : `${given}/v2`;

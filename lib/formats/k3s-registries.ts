@@ -3,7 +3,7 @@
  * mirrors of a host or of all, names rewritten for them, and each host's login and certificates.
  */
 import * as z from "zod/mini";
-import { checked, malformed } from "./configuration.ts";
+import { checked, malformed, withoutLogin } from "./configuration.ts";
 import type { Credentials } from "./endpoint.ts";
 import { GoRegexp, RegexpError } from "./go-regexp.ts";
 import { cleanPath } from "./hosts-toml.ts";
@@ -86,14 +86,16 @@ function parseYaml(content: string, path: string): unknown {
     return load(content, { schema: SCHEMA, maxAliases: 1000 });
   } catch (thrown) {
     if (!(thrown instanceof YAMLException)) throw thrown;
-    throw malformed(path, thrown.reason, thrown.mark && thrown.mark.line + 1, thrown);
+    // A password that begins with a star or an exclamation mark is an alias or a tag, and the parser quotes it.
+    const reason = thrown.reason.replace(/ (?:"[^]*"|!<[^]*>)/g, "");
+    throw malformed(path, reason, thrown.mark && thrown.mark.line + 1);
   }
 }
 
 function endpointOf(endpoint: string, path: string): K3sEndpoint {
   const url = endpoint.includes("://") ? URL.parse(endpoint) : URL.parse(`${defaultScheme(endpoint)}://${endpoint}`);
   if (url === null || (url.protocol !== "https:" && url.protocol !== "http:") || url.host === "") {
-    throw malformed(path, `"${endpoint}" is no URL of a host`);
+    throw malformed(path, `"${withoutLogin(endpoint)}" is no URL of a host`);
   }
   // As k3s has it: a path of its own stands in the place of /v2.
   return { origin: url.origin, apiPath: cleanPath(url.pathname) || "/v2" };

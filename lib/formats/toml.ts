@@ -10,9 +10,9 @@ export function parseToml(text: string, path: string): Record<string, unknown> {
     return parse(text);
   } catch (thrown) {
     if (thrown instanceof TomlError) {
-      // The first line says what is wrong; a picture of the place follows.
+      // The first line says what is wrong; a picture of the place follows, which may show a login: it is no cause either.
       const [what = ""] = thrown.message.replace(/^Invalid TOML document: /, "").split("\n");
-      throw malformed(path, what, thrown.line, thrown);
+      throw malformed(path, what, thrown.line);
     }
     // Arrays in arrays by the ten thousand are more than the parser's stack holds.
     if (thrown instanceof RangeError) throw malformed(path, "it is nested too deeply", undefined, thrown);
