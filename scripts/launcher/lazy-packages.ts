@@ -9,7 +9,7 @@
  */
 
 /** `lazy/PACKAGE.ts` names what of it is used. */
-const PACKAGES = ["js-yaml", "smol-toml"];
+const PACKAGES = ["js-yaml", "re2js", "smol-toml"];
 
 const [input = "", output = ""] = Deno.args;
 let program = await Deno.readTextFile(input), texts = "";

@@ -87,7 +87,7 @@ Deno.test("registries.yaml: what is wrong with it", () => {
   refused("mirrors:\n  a:\n    endpoint: ['ftp://b']\n", ': "ftp://b" is no URL of a host');
   refused(
     "mirrors:\n  a:\n    rewrite: { '(?=x)': 'y' }\n",
-    ': cannot use the pattern "(?=x)" under "rewrite": a group begins with "(?=", which is not known here',
+    ': cannot use the pattern "(?=x)" under "rewrite": invalid or unsupported Perl syntax: `(?=`',
   );
   refused(
     "configs:\n  a:\n    tls: { cert_file: /c }\n",
