@@ -44,7 +44,8 @@
 
 /* ---- The table at the end of the file: these two structs and pack.ts must agree. ---- */
 
-enum kind { LOADER = 1, RUNTIME = 2, PROGRAM = 3, LIBRARY = 4 };
+/* A text is for the program, which reads it by itself (program.ts). */
+enum kind { LOADER = 1, RUNTIME = 2, PROGRAM = 3, LIBRARY = 4, TEXT = 5 };
 
 struct member {
   char name[40];
@@ -163,10 +164,10 @@ static void read_table(int file) {
   if (table_offset < 0 || read_at(file, members, (size_t)table_size, (uint64_t)table_offset) != table_size)
     damaged("cannot read the table at the end of its own file");
 
-  int seen[LIBRARY + 1] = {0};
+  int seen[TEXT + 1] = {0};
   for (size_t i = 0; i < trailer.members; i++) {
     const struct member *m = &members[i];
-    if (m->kind < LOADER || m->kind > LIBRARY || m->name[sizeof m->name - 1] != 0 || m->size == 0 ||
+    if (m->kind < LOADER || m->kind > TEXT || m->name[sizeof m->name - 1] != 0 || m->size == 0 ||
         m->size > (uint64_t)table_offset || m->offset > (uint64_t)table_offset - m->size)
       damaged("the table at the end of its own file makes no sense");
     seen[m->kind]++;

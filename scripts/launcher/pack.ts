@@ -3,24 +3,20 @@
  * launcher.c, which reads the table that is written here.
  *
  *     deno run -A scripts/launcher/pack.ts --launcher FILE --runtime FILE --libraries DIRECTORY
- *       --program FILE --output FILE
+ *       --program FILE [--texts DIRECTORY] --output FILE
  *
  * The runtime's own ELF headers say which loader and which libraries go in, so that none is forgotten when a new
  * version of Deno needs another one. The same inputs give the same bytes.
  */
 
-import { programOf } from "./program.ts";
+import { BUNDLE, programOf } from "./program.ts";
+import { MAGIC, MEMBER_BYTES, NAME_BYTES, TRAILER_BYTES } from "./table.ts";
 
 /** What a part is for; the numbers of `enum kind` in launcher.c. */
-const KIND = { loader: 1, runtime: 2, program: 3, library: 4 } as const;
+const KIND = { loader: 1, runtime: 2, program: 3, library: 4, text: 5 } as const;
 
 /** The launcher maps parts of its file, so each starts on a page: 64 KiB is the largest page of 64-bit Arm. */
 const ALIGNMENT = 65536;
-
-const MAGIC = "cos-static-file1";
-const NAME_BYTES = 40;
-const MEMBER_BYTES = NAME_BYTES + 3 * 8;
-const TRAILER_BYTES = 2 * 8 + MAGIC.length;
 
 export interface Part {
   name: string;
@@ -171,17 +167,24 @@ function readOptions(words: string[]) {
     runtime: option("runtime"),
     libraries: option("libraries"),
     program: option("program"),
+    texts: options.get("texts"),
     output: option("output"),
   };
 }
 
 if (import.meta.main) {
   const options = readOptions(Deno.args);
-  const { source, fast } = programOf(await Deno.readTextFile(options.program));
-  if (!fast) {
+  const { source, text } = programOf(await Deno.readTextFile(options.program));
+  if (text === undefined) {
     console.error(`pack: "${options.program}" is packed as a module, which starts slower (program.ts tells why)`);
   }
-  const program: Part = { name: "cos.js", kind: "program", content: new TextEncoder().encode(source) };
-  const parts = [...await runtimeParts(options.runtime, options.libraries), program];
+  const encoder = new TextEncoder();
+  const parts = await runtimeParts(options.runtime, options.libraries);
+  parts.push({ name: "start.js", kind: "program", content: encoder.encode(source) });
+  if (text !== undefined) parts.push({ name: BUNDLE, kind: "text", content: encoder.encode(text) });
+  const texts = options.texts === undefined ? [] : [...Deno.readDirSync(options.texts)].map(({ name }) => name).sort();
+  for (const name of texts) {
+    parts.push({ name, kind: "text", content: await Deno.readFile(`${options.texts}/${name}`) });
+  }
   await write(options.output, layOut(await Deno.readFile(options.launcher), parts));
 }

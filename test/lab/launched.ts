@@ -58,7 +58,7 @@ const actions: Record<string, () => unknown> = {
   connect: () => Deno.connect({ hostname: Deno.args[1]!, port: 1 }).then(() => "connected", (e: Error) => e.message),
   /** What comes of writing into the program's own text in memory. */
   overwrite: () => {
-    const [number] = Object.entries(descriptors()).find(([, name]) => name.startsWith("/memfd:cos.js"))!;
+    const [number] = Object.entries(descriptors()).find(([, name]) => name.startsWith("/memfd:start.js"))!;
     try {
       using file = Deno.openSync(`/proc/self/fd/${number}`, { write: true });
       file.writeSync(new Uint8Array(1));

@@ -1,14 +1,16 @@
 /** The wrapping of a bundle into the program of the static file. */
 import assert from "node:assert/strict";
-import { programOf } from "../../scripts/launcher/program.ts";
+import { programOf, READER } from "../../scripts/launcher/program.ts";
 
 /** Runs a wrapped bundle in a process of its own and returns what it prints. */
 async function run(bundle: string, { fast = true } = {}): Promise<string> {
   const program = programOf(bundle);
-  assert.equal(program.fast, fast);
+  assert.equal(program.text !== undefined, fast);
   const path = await Deno.makeTempFile({ suffix: ".mjs" });
   try {
-    await Deno.writeTextFile(path, program.source);
+    // In the place of the static file's parts.
+    const texts = `globalThis.COS_TEXT = () => new TextEncoder().encode(${JSON.stringify(program.text ?? "")});`;
+    await Deno.writeTextFile(path, program.source.replace(READER, () => texts));
     const command = new Deno.Command(Deno.execPath(), { args: ["run", "-A", "--no-config", path] });
     const { stdout, stderr } = await command.output();
     return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr).replaceAll(path, "PATH");
@@ -64,8 +66,8 @@ Deno.test("programOf() keeps every character of the code", async () => {
 
 Deno.test("programOf() leaves a bundle that cannot be a function as the module it is", async () => {
   assert.equal(await run(`console.log("exports");export const x=1;`, { fast: false }), "exports\n");
-  assert.equal(programOf(`import x from "./other.js";`).fast, false);
-  assert.equal(programOf(`let b=2;console.log(1<!--b);`).fast, false);
+  assert.equal(programOf(`import x from "./other.js";`).text, undefined);
+  assert.equal(programOf(`let b=2;console.log(1<!--b);`).text, undefined);
 });
 
 Deno.test("programOf() names the program in traces", async () => {
