@@ -167,7 +167,7 @@ function readOptions(words: string[]) {
     runtime: option("runtime"),
     libraries: option("libraries"),
     program: option("program"),
-    texts: options.get("texts"),
+    texts: options.get("--texts"),
     output: option("output"),
   };
 }
