@@ -165,7 +165,10 @@ export function isRepository(name: string): boolean {
 }
 
 function invalid(text: string, why: string): CosError {
-  return new CosError("INVALID_REFERENCE", `Cannot read ${JSON.stringify(text)} as an image: ${why}.`, {
+  // Somebody may have written a login where none belongs; it is not repeated into logs.
+  const shown = text.replace(/^([a-z-]+:\/\/)?[^/@]*:[^/@]*@(?!sha(?:256|512):)/, "$1…@");
+  const reason = shown === text ? why : "a login stands in it, and logins are kept in files (--auth-file)";
+  return new CosError("INVALID_REFERENCE", `Cannot read ${JSON.stringify(shown)} as an image: ${reason}.`, {
     hint:
       "Give HOST/REPOSITORY:TAG, HOST/REPOSITORY@sha256:…, oci:PATH[:TAG], oci-archive:PATH[:NAME], docker-archive:PATH[:NAME:TAG] or dir:PATH.",
   });

@@ -4,7 +4,7 @@
  */
 import { displayText } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
-import type { Endpoint } from "../formats/endpoint.ts";
+import { type Endpoint, isLoopback } from "../formats/endpoint.ts";
 import { basicHeader, type Challenge, type Credentials } from "./auth.ts";
 import { MAX_SMALL_BODY, parseObject, readAll, serverMessage } from "./body.ts";
 import { endpointHost } from "./endpoint.ts";
@@ -158,7 +158,10 @@ export class Authorizer {
     if (url === null || !["https:", "http:"].includes(url.protocol)) {
       throw this.#error(`${who} names "${displayText(text)}" as its token server`);
     }
-    if (url.protocol !== "https:" && !endpoint.origin.startsWith("http:")) {
+    // A registry on this machine may speak plainly, and its token server here as well: but not a login to anywhere else.
+    const here = new URL(endpoint.origin);
+    const plain = here.protocol === "http:" && (isLoopback(url.host) || !isLoopback(here.host));
+    if (url.protocol !== "https:" && !plain) {
       throw this.#error(`${who} names ${url.protocol}//${url.host} as its token server, which is not encrypted`);
     }
     return url;

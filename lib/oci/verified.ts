@@ -55,7 +55,7 @@ export async function digestOf(bytes: Uint8Array, like?: Digest): Promise<Digest
 export function mismatch(what: string, expected: string, found: string): CosError {
   return new CosError("DIGEST_MISMATCH", `Refused ${what}: expected ${expected}, got ${found}.`, {
     hint:
-      "The registry, a mirror or the network changed or damaged the bytes; try again, then ask whoever runs the registry.",
+      "The bytes were changed or damaged where they are kept or on their way; try again, then ask whoever runs the registry, or make the files anew.",
     details: { expected, found },
   });
 }

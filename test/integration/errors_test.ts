@@ -119,7 +119,7 @@ Deno.test("a registry that gives other bytes than the digest names", async () =>
   await assertRefused(
     ["upgrade", `oci:${layout}:v2`, "--no-verify"],
     15,
-    `Error: Refused layer ${digest} of oci:${layout}:v2: expected ${digest}, got ${found}.\n  The registry, a mirror or the network changed or damaged the bytes; try again, then ask whoever runs the registry.\n`,
+    `Error: Refused layer ${digest} of oci:${layout}:v2: expected ${digest}, got ${found}.\n  The bytes were changed or damaged where they are kept or on their way; try again, then ask whoever runs the registry, or make the files anew.\n`,
   );
 });
 

@@ -153,6 +153,16 @@ const BAD: [string, string][] = [
   [`r.example/${"a".repeat(256)}:v1`, `"${"a".repeat(256)}" is no repository's name`],
 ];
 
+Deno.test("parseReference() repeats no login that somebody typed", () => {
+  for (const [scheme, host] of [["", "r.example"], ["docker://", "r.example:5000"]]) {
+    fails(
+      () => parseReference(`${scheme}somebody:s3cret@${host}/os:v1`),
+      "INVALID_REFERENCE",
+      `Cannot read "${scheme}…@${host}/os:v1" as an image: a login stands in it, and logins are kept in files (--auth-file).`,
+    );
+  }
+});
+
 Deno.test("parseReference() refuses what no registry could mean, and says why", () => {
   for (const [text, why] of BAD) {
     fails(() => parseReference(text), "INVALID_REFERENCE", `Cannot read ${JSON.stringify(text)} as an image: ${why}.`);

@@ -290,6 +290,11 @@ Deno.test("redirects that lead nowhere, in circles or out of encryption are refu
     answers([401, { "www-authenticate": 'Bearer realm="http://auth.example/token"' }]),
   );
   await fault(
+    "the registry names http://auth.example as its token server, which is not encrypted",
+    "localhost:5000",
+    answers([401, { "www-authenticate": 'Bearer realm="http://auth.example/token"' }]),
+  );
+  await fault(
     "the token server redirects to http://auth.example, which is not encrypted",
     "r.example",
     answers([401, { "www-authenticate": 'Bearer realm="https://a.example/"' }], [302, {
