@@ -89,10 +89,10 @@ static const char steering[] =
 
 /* Deno's words before the program's path. `-q`, for what it would say on its own; the rest, so that it looks for
  * nothing besides the program: no configuration, no lock file, no registry, no cache. Of V8, a small
- * nursery, and the call that empties it: both for memory (lib/system/garbage.ts). */
+ * nursery, a heap that grows in small steps, and the call that empties the nursery: for memory (lib/system/garbage.ts). */
 static const char runtime_words[] = "run\0-A\0-q\0--no-config\0--no-lock\0--no-npm\0--no-remote\0--cached-only\0"
                                     "--no-code-cache\0--ext=js\0"
-                                    "--v8-flags=--max-semi-space-size=1,--expose-gc\0";
+                                    "--v8-flags=--max-semi-space-size=1,--heap-growing-percent=20,--expose-gc\0";
 
 /*
  * Deno insists on a cache directory. One that can never be made (nothing can be created in /proc) makes it fall back to
@@ -102,11 +102,17 @@ static const char runtime_words[] = "run\0-A\0-q\0--no-config\0--no-lock\0--no-n
  *
  * HOME: Deno reads ~/.npmrc even when told to use no npm, and stops if it cannot be read. Without HOME it asks the C
  * library for the user's home, and with that every service in nsswitch.conf.
+ *
+ * GLIBC_TUNABLES: windows of decoders, some megabytes each, get memory of their own that goes when they go. By itself the
+ * C library learns from the first to keep them in its heaps, where they leave gaps. It writes into this variable while it
+ * reads it, so none of them is a constant.
  */
-static const char runtime_variables[] = "HOME=/proc/cos-has-no-home\0"
+static char runtime_variables[] = "HOME=/proc/cos-has-no-home\0"
                                         "DENO_DIR=/proc/cos-has-no-cache\0"
                                         "DENO_LOG=error,deno::cache::cache_db=off\0"
-                                        "DENO_NO_UPDATE_CHECK=1\0";
+                                        "DENO_NO_UPDATE_CHECK=1\0"
+                                        "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1048576:"
+                                        "glibc.malloc.trim_threshold=8388608:glibc.malloc.arena_max=2\0";
 
 #define SAVED "COS_SAVED_"
 #define CALLED_BY "COS_ARGV0="

@@ -20,7 +20,7 @@ import { MEMBER_BYTES, NAME_BYTES, TRAILER_BYTES } from "./table.ts";
 const PRELUDE = `{
   const { env } = Deno, home = env.get("COS_SAVED_HOME");
   if (env.get("HOME") === "/proc/cos-has-no-home") home === undefined ? env.delete("HOME") : env.set("HOME", home);
-  for (const name of ["COS_SAVED_HOME", "DENO_DIR", "DENO_LOG", "DENO_NO_UPDATE_CHECK"]) env.delete(name);
+  for (const name of ["COS_SAVED_HOME", "DENO_DIR", "DENO_LOG", "DENO_NO_UPDATE_CHECK", "GLIBC_TUNABLES"]) env.delete(name);
 }`.replace(/\s+/g, " ");
 
 /**
