@@ -177,10 +177,9 @@ Deno.test("without verifying, through a proxy: a tunnel that closes, or brings s
     await using proxy = tunnels(done);
     const env: Record<string, string> = { HTTPS_PROXY: proxy.url };
     using http = new RealHttp(httpSettings((name) => env[name], () => {}));
-    const begun = performance.now();
-    const { code } = await rejectionOf(() => sourceAt("https://registry.test", http).top());
+    const { code, message } = await rejectionOf(() => sourceAt("https://registry.test", http).top());
     assert.equal(code, "REGISTRY_UNREACHABLE");
-    assert.ok(performance.now() - begun < 800, "it was waited for");
+    assert.doesNotMatch(message, /did not answer/);
   }
 });
 

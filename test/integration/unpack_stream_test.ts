@@ -416,6 +416,6 @@ Deno.test("who stops reading at any moment gets the next layer whole: no piece o
   let size = 0;
   for await (const piece of layer) size += piece.length;
   assert.deepEqual([size, `sha256:${layer.hex()}`], [plain.length, diffId]);
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  assert.equal(closed, rounds + 1, "a source was left open");
+  // The last ones are closed a moment later; one that is left open keeps this waiting for ever.
+  while (closed < rounds + 1) await new Promise((resolve) => setTimeout(resolve, 1));
 });

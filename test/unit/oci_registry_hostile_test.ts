@@ -103,9 +103,8 @@ Deno.test("the words of a server that drips them are not waited for, and a stop 
       },
     });
   };
-  const begun = performance.now();
+  // It would never end by itself.
   assert.equal(await serverMessage(new Response(drip()), "r.example", 200), "");
-  assert.ok(performance.now() - begun < 1000, `it took ${performance.now() - begun} ms`);
   const stop = new AbortController(), reason = new Error("stopped");
   setTimeout(() => stop.abort(reason), 50);
   await assert.rejects(serverMessage(new Response(drip()), "r.example", 10_000, stop.signal), reason);
