@@ -4,8 +4,6 @@ import { buildInfo } from "./lib/base/build-info.ts";
 /** The parser's own errors are negative numbers; a wrong command line is 2, as everywhere. */
 const USAGE = 2;
 
-const IN_WORKER = "WorkerGlobalScope" in globalThis;
-
 async function main(args: readonly string[]): Promise<number> {
   // What must be fast, or must not depend on anything, comes before the table of commands is loaded.
   if (args.length === 1 && (args[0] === "--version" || args[0] === "-V")) {
@@ -38,6 +36,4 @@ async function main(args: readonly string[]): Promise<number> {
   return parsed === 0 ? context.exitStatus : parsed < 0 ? USAGE : parsed;
 }
 
-// The bundle is also what the thread beside this one starts with.
-if (IN_WORKER) await import("./lib/operations/second-thread.ts");
-else Deno.exit(await main(Deno.args));
+Deno.exit(await main(Deno.args));

@@ -1,11 +1,13 @@
 /**
- * The module that the second thread starts with. (In the static file all modules are one: there `main.ts` starts, and loads
- * this one.) A service is loaded when the first message for it comes.
+ * The module that the second thread starts with. A service is loaded when the first message for it comes. The static file holds
+ * it, with what it needs, as a part of its own (scripts/launcher/parts.ts), so that this thread does not load the whole program.
  */
 import { type Envelope, READY } from "../system/thread.ts";
 
+const { COS_MODULE } = globalThis as { COS_MODULE?: (part: string) => string };
+
 /** What the second thread is started with. */
-export const SECOND_THREAD = import.meta.url;
+export const SECOND_THREAD = COS_MODULE?.("second-thread.js") ?? import.meta.url;
 
 interface Scope {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
