@@ -1,7 +1,8 @@
 /** The table of commands: help, usage and completions come from here, and each command's code is loaded when it is called. */
 import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
 import type { CommonFlags, CosContext } from "./context.ts";
-import { commonFlags, imageArgument, type ImageFlags, imageFlags } from "./flags.ts";
+import type { GoodFlags, InstallFlags } from "./boot.ts";
+import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds } from "./flags.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
 
 const deploy = buildCommand<ImageFlags, [string], CosContext>({
@@ -25,6 +26,18 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
         optional: true,
         withNegated: false,
         brief: "Print what would be done, and do nothing",
+      },
+      acceptRunning: {
+        kind: "boolean",
+        optional: true,
+        withNegated: false,
+        brief: "The running system is still on trial, and it is good (as cos boot good says it)",
+      },
+      retryBad: {
+        kind: "boolean",
+        optional: true,
+        withNegated: false,
+        brief: "Install an image that was tried on this machine before and fell back",
       },
       ...imageFlags,
     },
@@ -70,9 +83,83 @@ const repair = buildCommand<CommonFlags, [], CosContext>({
   },
 });
 
+const good = buildCommand<GoodFlags, [], CosContext>({
+  loader: async () => (await import("./boot.ts")).runGood,
+  parameters: {
+    flags: {
+      checks: {
+        kind: "boolean",
+        optional: true,
+        withNegated: false,
+        brief: "Run the operator's checks first: the executables in /etc/cos/checks.d, in the order of their names",
+      },
+      checkTimeout: {
+        kind: "parsed",
+        parse: seconds,
+        optional: true,
+        placeholder: "SECONDS",
+        brief: "Time that each check may take (60)",
+      },
+      ...commonFlags,
+    },
+    positional: { kind: "tuple", parameters: [] },
+  },
+  docs: {
+    brief: "Say that the running system runs well: GRUB stops counting its boots",
+    fullDescription:
+      "Acts only if the system that was booted is still the active one. cos-boot-good.service calls it after each counted boot.\n" +
+      "On the fallback it remembers that the active system failed. Twice in a row changes nothing.",
+  },
+});
+
+const bootStatus = buildCommand<CommonFlags, [], CosContext>({
+  loader: async () => (await import("./boot.ts")).runBootStatus,
+  parameters: { flags: commonFlags, positional: { kind: "tuple", parameters: [] } },
+  docs: {
+    brief: "Show whether GRUB counts boots, what it would start next, and what failed",
+    fullDescription: "Changes nothing.",
+  },
+});
+
+const retry = buildCommand<CommonFlags, [], CosContext>({
+  loader: async () => (await import("./boot.ts")).runRetry,
+  parameters: { flags: commonFlags, positional: { kind: "tuple", parameters: [] } },
+  docs: {
+    brief: "Put the active system on trial again, after it failed and the passive one took its place",
+    fullDescription: "GRUB tries it three times from the next boot on. Nothing is downloaded.",
+  },
+});
+
+const install = buildCommand<InstallFlags, [], CosContext>({
+  loader: async () => (await import("./boot.ts")).runInstall,
+  parameters: {
+    flags: {
+      remove: {
+        kind: "boolean",
+        optional: true,
+        withNegated: false,
+        brief: "Take away what this command wrote, and put back what it replaced",
+      },
+      ...commonFlags,
+    },
+    positional: { kind: "tuple", parameters: [] },
+  },
+  docs: {
+    brief: "Let GRUB count boots on this machine: writes its parts to the state partition and checks them",
+    fullDescription:
+      "Adds a hook to /grubcustom, and writes /grub_boot_assessment and /boot_assessment, all on the state partition. What others\n" +
+      "wrote there is kept, and grub.cfg is not touched. Twice in a row changes nothing.",
+  },
+});
+
+const boot = buildRouteMap({
+  routes: { good, status: bootStatus, retry, install },
+  docs: { brief: "Boot counting and fallback" },
+});
+
 export const application = buildApplication(
   buildRouteMap({
-    routes: { deploy, upgrade, rollback, status, repair },
+    routes: { deploy, upgrade, rollback, status, repair, boot },
     docs: {
       brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",
     },

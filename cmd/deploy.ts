@@ -2,11 +2,11 @@ import { deploy } from "../lib/operations/deploy.ts";
 import { renderSlots } from "../lib/ui/status.ts";
 import { type CosContext, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
-import { upgradeSettings } from "./settings.ts";
+import { imageSettings } from "./settings.ts";
 
 export async function runDeploy(this: CosContext, flags: ImageFlags, image: string): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
-    const slots = await deploy(system, upgradeSettings(image, flags, system, events), events, signal);
+    const slots = await deploy(system, imageSettings(image, flags, system, events), events, signal);
     if (flags.json) {
       print(`${JSON.stringify({ schemaVersion: 1, operation: "deploy", slots, warnings }, undefined, 2)}\n`);
     } else print(`Deployed. The next boot starts the active system:\n${renderSlots(slots)}`);

@@ -82,3 +82,9 @@ function mebibytes(input: string): number {
   if (value < 16) throw new Error(`${JSON.stringify(input)} is no size in MiB (a whole number from 16)`);
   return value;
 }
+
+export function seconds(input: string): number {
+  const value = /^[0-9]{1,6}$/.test(input) ? Number(input) : 0;
+  if (value < 1) throw new Error(`${JSON.stringify(input)} is no time in seconds (a whole number from 1)`);
+  return value;
+}

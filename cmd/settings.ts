@@ -8,7 +8,7 @@ import { credentialLookup } from "../lib/config/credentials.ts";
 import { mirrorLookup } from "../lib/config/mirrors.ts";
 import { operatorName } from "../lib/config/operator.ts";
 import { parseReference } from "../lib/formats/reference.ts";
-import type { UpgradeSettings } from "../lib/operations/upgrade.ts";
+import type { ImageSettings } from "../lib/operations/upgrade.ts";
 import { helperRunner } from "../lib/system/credential-helper.ts";
 import type { System } from "../lib/system/system.ts";
 import type { ImageFlags } from "./flags.ts";
@@ -16,7 +16,7 @@ import type { ImageFlags } from "./flags.ts";
 /** The older tools' DEFAULT_IMAGE_SIZE. */
 const DEFAULT_SIZE = 3240;
 
-export function upgradeSettings(image: string, flags: ImageFlags, system: System, events: Events): UpgradeSettings {
+export function imageSettings(image: string, flags: ImageFlags, system: System, events: Events): ImageSettings {
   const warn = (text: string) => events({ kind: "warning", text });
   return {
     image: parseReference(image),

@@ -2,15 +2,21 @@ import { planUpgradeOnly, upgrade, type UpgradePlan } from "../lib/operations/up
 import { renderPlan, renderSlots } from "../lib/ui/status.ts";
 import { type CosContext, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
-import { upgradeSettings } from "./settings.ts";
+import { imageSettings } from "./settings.ts";
 
 export interface UpgradeFlags extends ImageFlags {
   readonly dryRun?: boolean;
+  readonly acceptRunning?: boolean;
+  readonly retryBad?: boolean;
 }
 
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, output, print, warnings }) => {
-    const settings = upgradeSettings(image, flags, system, events);
+    const settings = {
+      ...imageSettings(image, flags, system, events),
+      acceptRunning: flags.acceptRunning === true,
+      retryBad: flags.retryBad === true,
+    };
     if (flags.dryRun) {
       const plan = await planUpgradeOnly(system, settings, signal);
       print(flags.json ? resultJson({ dryRun: true, plan: planValue(plan) }) : renderPlan(plan));

@@ -41,8 +41,28 @@ What \`cos COMMAND --help\` prints. \`cos --version\` names the version, the com
 ${pages.join("\n")}`;
 }
 
+/** GRUB's parts as values: a file beside the program could not be read by the one static file. */
+function grubParts(): string {
+  const part = (name: string) => {
+    const text = Deno.readTextFileSync(new URL(`packaging/grub/${name}.cfg`, ROOT));
+    return `\`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;
+  };
+  return `// Made by scripts/generate.ts from packaging/grub; do not edit.
+
+/** Added to \`/grubcustom\`, which the boot menus of this family read. */
+export const GRUB_HOOK = ${part("grubcustom")};
+
+/** \`/grub_boot_assessment\`. */
+export const GRUB_SCRIPT = ${part("grub_boot_assessment")};
+`;
+}
+
 export function generatedPages(): Record<string, string> {
-  return { "docs/errors.md": errorsPage(), "docs/commands.md": commandsPage() };
+  return {
+    "docs/errors.md": errorsPage(),
+    "docs/commands.md": commandsPage(),
+    "lib/boot/grub-parts.ts": grubParts(),
+  };
 }
 
 if (import.meta.main) {

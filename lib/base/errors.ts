@@ -33,6 +33,10 @@ export const ERROR_CODES = {
   CONFIGURATION: { exit: 28, meaning: "a file or a variable that configures cos cannot be used" },
   BLOCKED: { exit: 29, meaning: "the configuration of this machine forbids the registry" },
   BROKEN_ARCHIVE: { exit: 30, meaning: "a file is no archive of images, or is damaged or cut off" },
+  KNOWN_BAD: { exit: 40, meaning: "the image was tried on this machine and fell back" },
+  ON_TRIAL: { exit: 41, meaning: "the running system is still on trial, and would be lost as a fallback" },
+  CHECK_FAILED: { exit: 42, meaning: "the operator's checks say that the running system is not well" },
+  NOT_COUNTING: { exit: 43, meaning: "GRUB cannot count boots on this machine, or there is nothing to count" },
   INTERNAL: { exit: 70, meaning: "a fault in cos itself" },
   INTERRUPTED: { exit: 130, meaning: "stopped by a signal before the switch; everything was undone" },
 } as const;

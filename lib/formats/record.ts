@@ -9,6 +9,7 @@ import { isDigest } from "../base/digest.ts";
 export const RECORD_VERSION = 1;
 /** So many operations are remembered. */
 const KEPT_OPERATIONS = 50;
+const KEPT_BAD = 50;
 
 const digest = z.string().check(z.refine(isDigest));
 
@@ -26,6 +27,9 @@ export type Verification = z.infer<typeof verification>;
 const BOOT_STATES = ["new", "trying", "good", "bad"] as const;
 export type BootState = typeof BOOT_STATES[number];
 
+const failedCheck = z.looseObject({ name: z.string(), why: z.string(), at: z.string() });
+export type FailedCheck = z.infer<typeof failedCheck>;
+
 const imageRecord = z.looseObject({
   source: z.string(),
   digest: z.optional(digest),
@@ -39,6 +43,10 @@ const imageRecord = z.looseObject({
   boot: z.enum(BOOT_STATES),
   /** GRUB counts its tries and falls back by itself. */
   armed: z.boolean(),
+  /** It contains an enabled unit that runs `cos boot good`. */
+  marksItself: z.optional(z.boolean()),
+  /** The operator's checks that failed when it was last tried. */
+  failedChecks: z.optional(z.array(failedCheck)),
 });
 export type ImageRecord = z.infer<typeof imageRecord>;
 
@@ -53,11 +61,22 @@ const operation = z.looseObject({
 });
 export type OperationRecord = z.infer<typeof operation>;
 
+/** A system that was tried and fell back: it is not tried again by itself, also when its image is gone. */
+const badSystem = z.looseObject({
+  digest,
+  source: z.string(),
+  version: z.optional(z.string()),
+  at: z.string(),
+  why: z.string(),
+});
+export type BadSystem = z.infer<typeof badSystem>;
+
 const recordSchema = z.looseObject({
   schemaVersion: z.number(),
   /** By the UUID of the filesystem inside, which no rename changes. */
   images: z.record(z.string(), imageRecord),
   operations: z.array(operation),
+  bad: z.optional(z.array(badSystem)),
 });
 export type InstallRecord = z.infer<typeof recordSchema>;
 
@@ -90,4 +109,20 @@ export function withOperation(
 ): InstallRecord {
   const images = Object.fromEntries(Object.entries(record.images).filter(([uuid]) => present.has(uuid)));
   return { ...record, images, operations: [...record.operations, entry].slice(-KEPT_OPERATIONS) };
+}
+
+export function knownBad({ bad = [] }: InstallRecord, digest: string): BadSystem | undefined {
+  return bad.find((one) => one.digest === digest);
+}
+
+export function withBad(record: InstallRecord, entry: BadSystem): InstallRecord {
+  return { ...record, bad: [...without(record, entry.digest), entry].slice(-KEPT_BAD) };
+}
+
+export function withoutBad(record: InstallRecord, digest: string | undefined): InstallRecord {
+  return record.bad === undefined ? record : { ...record, bad: without(record, digest) };
+}
+
+function without({ bad = [] }: InstallRecord, digest: string | undefined): BadSystem[] {
+  return bad.filter((one) => one.digest !== digest);
 }

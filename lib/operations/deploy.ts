@@ -12,11 +12,11 @@ import { Session, type View } from "./session.ts";
 import { requireWaiver, resolveSource } from "./source.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
-import type { UpgradeSettings } from "./upgrade.ts";
+import type { ImageSettings } from "./upgrade.ts";
 
 export async function deploy(
   system: System,
-  settings: UpgradeSettings,
+  settings: ImageSettings,
   events: Events,
   signal: AbortSignal,
 ): Promise<SlotSummary[]> {

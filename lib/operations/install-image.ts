@@ -2,6 +2,7 @@
 import type { Digest } from "../base/digest.ts";
 import type { Events } from "../base/events.ts";
 import { type BootFiles, checkBootFiles, type OsRelease, readOsRelease } from "../boot/boot-files.ts";
+import { marksItself } from "../boot/marks-itself.ts";
 import type { DirectoryReference } from "../formats/reference.ts";
 import { checkImage } from "../image/check.ts";
 import { BackgroundFlush } from "../image/flush.ts";
@@ -46,6 +47,8 @@ export interface InstalledImage {
   files: number;
   /** Bytes of the files' contents. */
   contentBytes: number;
+  /** It will say by itself that it runs well, so its tries may be counted. */
+  marksItself: boolean;
 }
 
 /** Directories that a read-only system needs as mount points, with their modes; made where an image lacks them. */
@@ -163,9 +166,10 @@ async function fill(
   try {
     for (const [path, mode] of NEEDED) makeDirectory(session, tree, path, mode);
     const bootFiles = checkBootFiles(tree, source.name), os = readOsRelease(tree);
+    const marks = marksItself(kernel, tree);
     tree.forget();
     await flush.finish();
-    return { os, bootFiles, entries: writer.entries, contentBytes };
+    return { os, bootFiles, entries: writer.entries, contentBytes, marksItself: marks };
   } finally {
     tree.forget();
   }

@@ -28,25 +28,46 @@ export function newImageRecord(source: string, image: InstalledImage, waiver: Wa
     installedAt: at,
     boot: "new",
     armed: false,
+    marksItself: image.marksItself,
   };
 }
 
 /**
  * Notes an image before it becomes bootable: whatever is cut after that, the next run knows which of the two is the new one.
- * What never becomes bootable is forgotten at the next writing.
+ * What never becomes bootable is forgotten at the next writing. Returns how to take the note back.
  */
-export function noteImages(session: Session, images: Readonly<Record<string, ImageRecord>>): void {
+export function noteImages(session: Session, images: Readonly<Record<string, ImageRecord>>): () => void {
   const { record } = session.look();
+  if (Object.keys(images).length === 0) return () => undefined;
   write(session, record, { ...record.record, images: { ...record.record.images, ...images } });
+  return () => write(session, session.look().record, record.record);
 }
 
-/** Adds an operation, and forgets images that are gone. */
-export function noteOperation(session: Session, operation: OperationRecord): void {
+/**
+ * Adds an operation, and forgets images that are gone. @param change what else it changed in the record.
+ */
+export function noteOperation(
+  session: Session,
+  operation: OperationRecord,
+  change: (record: InstallRecord) => InstallRecord = (record) => record,
+): void {
   session.afterwards("writing the record", undefined, () => {
-    const { slots, record } = session.look();
+    const { slots, record } = session.look(), { active } = slots.names;
     const present = new Set([...slots.images.values()].flatMap(({ uuid }) => uuid ?? []));
-    write(session, record, withOperation(record.record, operation, present));
+    const next = withOperation(change(record.record), operation, present);
+    const counted = active === undefined ? undefined : slots.images.get(active)?.uuid;
+    write(session, record, { ...next, images: onlyActiveIsCounted(next.images, counted) });
   });
+}
+
+/** GRUB counts the tries of the default entry: no other image is on trial, whatever it was before. */
+function onlyActiveIsCounted(images: InstallRecord["images"], active: string | undefined): InstallRecord["images"] {
+  return Object.fromEntries(
+    Object.entries(images).map(([uuid, image]) => {
+      if (uuid === active || !image.armed) return [uuid, image];
+      return [uuid, { ...image, armed: false, boot: image.boot === "trying" ? "new" : image.boot }];
+    }),
+  );
 }
 
 function write(session: Session, { condition }: LoadedRecord, record: InstallRecord): void {

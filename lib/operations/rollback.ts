@@ -3,10 +3,11 @@ import { CosError } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
-import { noteOperation } from "./record-keeping.ts";
+import { noteImages, noteOperation } from "./record-keeping.ts";
 import { refuseNamelessRunning, Session, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
+import { CANNOT_MARK, notArmed, noteFallback, recordOf } from "./trial.ts";
 
 export interface RollbackResult {
   before: SlotSummary[];
@@ -22,15 +23,29 @@ export async function rollback(
 ): Promise<RollbackResult> {
   await using session = await Session.open(system, options, events);
   session.inspect();
+  noteFallback(session);
   const view = session.look(), before = describeSlots(view);
   refuseNamelessRunning(view);
-  const plan = planSwitch(view.state, { kind: "rollback", arm: false });
+  const arm = armTarget(view);
+  const plan = planSwitch(view.state, { kind: "rollback", arm: arm === "yes" });
   if (plan === undefined) throw noFallback(view);
   // A system that lost its kernel must not become the default, whoever wants it.
   if (view.state.images.get(view.state.names.passive ?? -1)?.broken) throw brokenTarget(view);
   signal.throwIfAborted();
+  const warnings = arm === "cannot" ? [notArmed(CANNOT_MARK)] : [];
+  for (const text of warnings) events({ kind: "warning", text });
+  const found = recordOf(view, "passive");
+  const forget = noteImages(
+    session,
+    arm === "yes" && found?.image ? { [found.uuid]: { ...found.image, boot: "trying", armed: true } } : {},
+  );
   events({ kind: "phase", phase: "switch", text: "Switching" });
-  const warnings = await switchSlots(session, view, plan);
+  try {
+    warnings.push(...await switchSlots(session, view, plan));
+  } catch (thrown) {
+    session.afterwards("taking back the note in the record", undefined, forget);
+    throw thrown;
+  }
   const version = (summaries: SlotSummary[]) => summaries.find(({ slot }) => slot === "active")?.version;
   const after = session.afterwards("looking at the result", [], () => describeSlots(session.look()));
   noteOperation(session, {
@@ -42,6 +57,13 @@ export async function rollback(
     warnings: warnings.length > 0 ? warnings : undefined,
   });
   return { before, after };
+}
+
+/** What ran well is not put on trial again; what cannot say that it runs well must not be. */
+function armTarget({ state, inspected }: View): "yes" | "no" | "cannot" {
+  const { passive } = state.names;
+  if (!state.counts || passive === undefined || state.images.get(passive)?.ranWell === true) return "no";
+  return inspected.marking.has(passive) ? "yes" : "cannot";
 }
 
 function noFallback({ state: { names }, partition }: View): CosError {

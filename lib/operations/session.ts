@@ -1,14 +1,14 @@
 /** What every operation that may write begins with: the state partition opened, locked, looked at, and repaired. */
 import type { Events } from "../base/events.ts";
 import { CosError } from "../base/errors.ts";
-import { readBootCounter, writeTries } from "../boot/counter.ts";
+import { type BootCounter, readBootCounter, writeTries } from "../boot/counter.ts";
 import { readTextFile } from "../machine/files.ts";
 import { runningImage, usedImages } from "../machine/running.ts";
 import { openStatePartition, type StatePartition } from "../machine/state-partition.ts";
 import { executeSteps, type Executor } from "../state/execute.ts";
 import { type LoadedRecord, loadRecord } from "../state/record-file.ts";
 import { lockState } from "../state/lock.ts";
-import { brokenImages } from "./broken-images.ts";
+import { type Inspected, inspectImages, NOT_INSPECTED } from "./inspect-images.ts";
 import { hasImageDirectory, readSlots, type SlotImage, type Slots } from "../state/slots.ts";
 import { type ImageFacts, type ImageId, planRepair, type SlotState, type SwitchStep } from "../state/switch.ts";
 import { makeWritable } from "../state/writable.ts";
@@ -28,16 +28,18 @@ export interface View {
   slots: Slots;
   state: SlotState;
   record: LoadedRecord;
+  counter: BootCounter;
+  inspected: Inspected;
 }
 
 /**
  * The partition as it is at the moment.
- * @param broken images that could not boot, where that was asked (`brokenImages`).
+ * @param inspected what lies in the images, where that was asked (`inspectImages`).
  */
-export function look(system: System, partition: StatePartition, broken: ReadonlySet<ImageId> = new Set()): View {
+export function look(system: System, partition: StatePartition, inspected = NOT_INSPECTED): View {
   const { kernel } = system;
   const slots = readSlots(kernel, partition.fd), record = loadRecord(kernel, partition.fd);
-  const counter = readBootCounter(kernel, partition.fd);
+  const counter = readBootCounter(kernel, partition);
   const running = runningId(system, slots);
   const images = new Map<ImageId, ImageFacts>();
   for (const [id, image] of slots.images) {
@@ -46,13 +48,14 @@ export function look(system: System, partition: StatePartition, broken: Readonly
     images.set(id, {
       label,
       checksummed,
-      broken: broken.has(id),
+      broken: inspected.broken.has(id),
       onTrial,
       ranWell: ranWell(image, slots, record, running, counter.tries),
     });
   }
-  const state: SlotState = { names: slots.names, images, running, matchesLabels: entriesMatchLabels(), ...counter };
-  return { partition, slots, state, record };
+  const { counts, tries } = counter;
+  const state: SlotState = { names: slots.names, images, running, matchesLabels: entriesMatchLabels(), counts, tries };
+  return { partition, slots, state, record, counter, inspected };
 }
 
 function runningId(system: System, slots: Slots): ImageId | undefined {
@@ -106,7 +109,7 @@ export function refuseNamelessRunning({ state, partition }: View): void {
 export class Session implements AsyncDisposable {
   readonly #cleanup = new AsyncDisposableStack();
   #guard: FreezeGuard | undefined;
-  #broken: ReadonlySet<ImageId> = new Set();
+  #inspected = NOT_INSPECTED;
   /** Opening it had something to mend. */
   repaired = false;
 
@@ -134,12 +137,12 @@ export class Session implements AsyncDisposable {
   }
 
   look(): View {
-    return look(this.system, this.partition, this.#broken);
+    return look(this.system, this.partition, this.#inspected);
   }
 
-  /** From here on `look` knows which images could not boot. */
+  /** From here on `look` knows which images could not boot, and which mark themselves good. */
   inspect(): void {
-    this.#broken = brokenImages(this.system, this.partition, this.look().slots);
+    this.#inspected = inspectImages(this.system, this.partition, this.look().slots);
   }
 
   /**

@@ -1,5 +1,6 @@
 /** Carrying out a switch: what fails before the new system is bootable is undone, what fails after it is a warning. */
 import { CosError } from "../base/errors.ts";
+import { restoreCounter, saveCounter } from "../boot/counter.ts";
 import { planUndo, type SwitchPlan } from "../state/switch.ts";
 import type { Session, View } from "./session.ts";
 
@@ -10,12 +11,13 @@ import type { Session, View } from "./session.ts";
 export async function switchSlots(session: Session, start: View, plan: SwitchPlan): Promise<string[]> {
   // The first step of `after` makes the new system bootable, the second makes that durable for a boot loader.
   const commit = plan.after.slice(0, 2), rest = plan.after.slice(2);
+  const { system: { kernel }, partition } = session, variables = saveCounter(kernel, partition);
   try {
     await session.run(plan.before);
     await session.run(commit);
   } catch (thrown) {
     session.events({ kind: "phase", phase: "undo", text: "Undoing what was begun" });
-    await undo(session, start, thrown);
+    await undo(session, start, variables, thrown);
     throw thrown;
   }
   const warnings: string[] = [];
@@ -37,7 +39,12 @@ export async function switchSlots(session: Session, start: View, plan: SwitchPla
  * A checkpoint that fails does not stop it: names put back that are not safe yet are better than names not put back. Throws where
  * the disk refuses even that; then the next run mends it.
  */
-async function undo(session: Session, start: View, reason: unknown): Promise<void> {
+async function undo(
+  session: Session,
+  start: View,
+  variables: Uint8Array | undefined,
+  reason: unknown,
+): Promise<void> {
   let failure: unknown;
   try {
     for (const step of planUndo(start.state, session.look().state)) {
@@ -50,6 +57,12 @@ async function undo(session: Session, start: View, reason: unknown): Promise<voi
     }
   } catch (thrown) {
     failure = thrown;
+  }
+  try {
+    // Other programs' variables too: arming set them to their start values.
+    restoreCounter(session.system.kernel, session.partition.fd, variables);
+  } catch (thrown) {
+    failure ??= thrown;
   }
   if (failure === undefined) return;
   const message = (thrown: unknown) => thrown instanceof Error ? thrown.message : String(thrown);

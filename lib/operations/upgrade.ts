@@ -18,15 +18,33 @@ import {
   type View,
 } from "./session.ts";
 import { requireWaiver, resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
-import { brokenImages } from "./broken-images.ts";
+import { inspectImages } from "./inspect-images.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
+import {
+  CANNOT_MARK,
+  fallbackToNote,
+  markGood,
+  notArmed,
+  noteFallback,
+  obstacleWarning,
+  refuseKnownBad,
+  refuseOnTrial,
+  runningIsOnTrial,
+} from "./trial.ts";
 
-export interface UpgradeSettings extends SourceSettings, StateOptions {
+export interface ImageSettings extends SourceSettings, StateOptions {
   /** Least nominal size of the image, in bytes. */
   size: number;
   /** Whether a layer may put a directory over a link like /lib. */
   replaceDirectoryLinks: boolean;
+}
+
+export interface UpgradeSettings extends ImageSettings {
+  /** `--accept-running`: the running system, which is on trial, is good. */
+  acceptRunning: boolean;
+  /** `--retry-bad`: also an image that fell back on this machine. */
+  retryBad: boolean;
 }
 
 export type UpgradeAction =
@@ -47,6 +65,8 @@ export interface UpgradePlan {
   before: SlotSummary[];
   /** The slot that holds the system to fall back to now; its image is passive afterwards. */
   keep: Slot;
+  /** GRUB will count the new system's boots, if that can mark itself good; else nothing falls back by itself. */
+  trial: boolean;
   warnings: string[];
 }
 
@@ -66,9 +86,11 @@ export async function planUpgradeOnly(
   requireRoot(system);
   using partition = openStatePartition(system.kernel, settings.state, false);
   requireImages(system, partition);
-  const view = look(system, partition, brokenImages(system, partition, look(system, partition).slots));
+  const view = look(system, partition, inspectImages(system, partition, look(system, partition).slots));
   const state = afterSteps(view.state, planRepair(view.state));
-  return await planUpgrade(system, settings, { ...view, state }, signal);
+  const change = fallbackToNote(view, system.now())?.change;
+  const record = change === undefined ? view.record : { ...view.record, record: change(view.record.record) };
+  return await planUpgrade(system, settings, { ...view, state, record }, signal);
 }
 
 export async function upgrade(
@@ -80,9 +102,14 @@ export async function upgrade(
 ): Promise<UpgradeResult> {
   await using session = await Session.open(system, settings, events);
   session.inspect();
-  const view = session.look();
+  noteFallback(session);
+  let view = session.look();
   const plan = await planUpgrade(system, settings, view, signal);
   planned(plan);
+  if (settings.acceptRunning && runningIsOnTrial(view)) {
+    await markGood(session, "accepted with --accept-running");
+    view = session.look();
+  }
   await applyUpgrade(session, view, plan, settings, signal);
   return {
     plan,
@@ -102,14 +129,14 @@ async function planUpgrade(
   const source = await resolveSource(system, settings, signal), digest = sourceDigest(source);
   const waiver = requireWaiver(source, settings.waiver);
   const action = whatToDo(view, digest);
+  // What is there already may be asked for again and again, by a controller too.
+  if (action !== "nothing") {
+    refuseKnownBad(view.record.record, digest, settings.retryBad);
+    refuseOnTrial(view, settings.acceptRunning);
+  }
   const { name, fd } = view.partition, freeBytes = system.kernel.fstatfs(fd).available;
   if (action === "install") checkSpace(source, freeBytes, name);
-  // This version arms nothing yet, whatever GRUB could count.
-  const warnings = [
-    view.state.counts
-      ? "Fallback is not armed: this version of cos does not put a new system on trial; choose the fallback entry by hand if need be."
-      : "Fallback is not armed: GRUB on this machine does not count failed boots; choose the fallback entry by hand if need be.",
-  ];
+  const warning = obstacleWarning(view.counter.obstacle);
   return {
     action,
     source,
@@ -119,7 +146,8 @@ async function planUpgrade(
     freeBytes,
     before: describeSlots(view),
     keep,
-    warnings,
+    trial: action === "install" && view.state.counts,
+    warnings: warning === undefined ? [] : [warning],
   };
 }
 
@@ -159,14 +187,18 @@ async function applyUpgrade(
       const installed = await installImage(session, plan.source, settings, signal);
       try {
         const ready = session.look();
-        const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm: false });
+        const arm = ready.state.counts && installed.marksItself;
+        const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm });
         if (switchPlan === undefined) throw new Error("a state with a slot to keep has a plan");
         signal.throwIfAborted();
         const record = newImageRecord(source, installed, plan.waiver, system.now());
-        noteImages(session, { ...provenByRunning(start), [installed.uuid]: record });
+        const trial = arm ? { armed: true, boot: "trying" as const } : {};
+        noteImages(session, { ...provenByRunning(start), [installed.uuid]: { ...record, ...trial } });
+        const unarmed = ready.state.counts && !arm ? [notArmed(CANNOT_MARK)] : [];
+        for (const text of unarmed) session.events({ kind: "warning", text });
         session.events({ kind: "phase", phase: "switch", text: "Switching" });
         const warnings = await switchSlots(session, ready, switchPlan);
-        noteOperation(session, entry("upgrade", system.now(), plan, "done", warnings));
+        noteOperation(session, entry("upgrade", system.now(), plan, "done", [...unarmed, ...warnings]));
         return;
       } catch (thrown) {
         removeTransition(session);

@@ -113,9 +113,11 @@ export function planSwitch(state: SlotState, intent: Intent): SwitchPlan | undef
   }
 }
 
-function planDeploy({ names }: SlotState): SwitchPlan | undefined {
+function planDeploy({ names, counts, tries }: SlotState): SwitchPlan | undefined {
   if (names.active !== undefined || names.passive !== undefined) return undefined;
   const list = new StepList();
+  // Left by systems that are gone: nothing must count down, or rest on, the first ones.
+  if (counts && tries !== "") list.tries("");
   list.link("transition", "passive");
   const before = list.steps.splice(0);
   list.rename("transition", "active").checkpoint();

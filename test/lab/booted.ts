@@ -23,21 +23,25 @@ export const MOUNT_POINTS = ["bin", "dist", "dev", "lib", "lib64", "proc", "run"
 
 /** In a mount namespace of its own, so that nothing of it can stay. */
 const ENTER = `
-root=$1 scratch=$2 dist=$3 state=$4; shift 4
+root=$1 scratch=$2 dist=$3 state=$4 cmdline=$5; shift 5
 for d in bin sbin lib lib64 usr; do mount --bind "/$d" "$root/$d"; done
 for d in proc dev sys; do mount --rbind "/$d" "$root/$d"; done
 mount --bind "$scratch" "$root/tmp"; mount --bind "$dist" "$root/dist"
 mount -t tmpfs none "$root/run"; mkdir -p "$root/run/initramfs/cos-state"
 mount --bind "$state" "$root/run/initramfs/cos-state"
+mount --bind "$cmdline" "$root/proc/cmdline"
 exec chroot "$root" /dist/cos "$@"
 `;
 
-export async function boot(machine: LabMachine, slot: "active" | "passive"): Promise<Booted> {
+/** @param cmdline what GRUB gave to the kernel; the host's own where nothing is said. */
+export async function boot(machine: LabMachine, slot: "active" | "passive", cmdline?: string): Promise<Booted> {
   await using made = new AsyncDisposableStack();
   const dist = dirname(await staticFile());
   const state = made.use(await mount(machine.state, "ro"));
   const loop = made.use(await attach(join(state.path, "cOS", `${slot}.img`), ["--read-only"]));
   const root = made.use(await mount(loop.device, "ro"));
+  const told = join(machine.directory, "cmdline");
+  Deno.writeTextFileSync(told, `${cmdline ?? Deno.readTextFileSync("/proc/cmdline").trim()}\n`);
   const kept = made.move();
   const { close } = disposable(() => kept.disposeAsync());
   const readOnly = () => {
@@ -48,7 +52,19 @@ export async function boot(machine: LabMachine, slot: "active" | "passive"): Pro
     state: state.path,
     stateIsReadOnly: readOnly,
     cos: (...words) =>
-      runProgram("unshare", ["-m", "sh", "-ec", ENTER, "sh", root.path, machine.directory, dist, state.path, ...words]),
+      runProgram("unshare", [
+        "-m",
+        "sh",
+        "-ec",
+        ENTER,
+        "sh",
+        root.path,
+        machine.directory,
+        dist,
+        state.path,
+        told,
+        ...words,
+      ]),
     [Symbol.asyncDispose]: close,
   };
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { zstdCompressSync } from "node:zlib";
 import { CosError } from "../../lib/base/errors.ts";
 import { chooseDockerImage, diffIdsOf, parseDockerManifest } from "../../lib/formats/docker-archive.ts";
-import { parseEnvBlock, printEnvBlock } from "../../lib/formats/env-block.ts";
+import { ENV_BLOCK_SIZE, parseEnvBlock, printEnvBlock, updateEnvBlock } from "../../lib/formats/env-block.ts";
 import { parseExtSuperblock } from "../../lib/formats/ext-superblock.ts";
 import { PROBE_SIZE, probeFilesystem } from "../../lib/formats/filesystem-label.ts";
 import { parseHostsToml } from "../../lib/formats/hosts-toml.ts";
@@ -172,7 +172,16 @@ Deno.test("damaged environment blocks, records, superblocks and mountinfo never 
   superblock.set(t.bytesOf("_BHRfS_M"), 65536 + 64);
   const mounts = t.bytesOf("22 27 0:21 / /proc\\040x rw shared:12 - proc proc rw\n".repeat(5));
   const text = new TextDecoder();
-  fuzz([env], 3000, (bytes) => void parseEnvBlock(bytes));
+  fuzz([env], 3000, (bytes) => {
+    const before = parseEnvBlock(bytes), updated = updateEnvBlock(bytes, new Map([["cos_tries", "2"]]));
+    if (updated === undefined) return;
+    assert.equal(updated.length, ENV_BLOCK_SIZE);
+    const after = parseEnvBlock(updated);
+    assert.equal(after?.get("cos_tries"), "2");
+    for (const [name, value] of before ?? []) {
+      if (name !== "cos_tries") assert.equal(after?.get(name) ?? "", value);
+    }
+  });
   fuzz([record], 2000, (bytes) => void parseRecord(bytes));
   fuzz([superblock], 300, (bytes) => void [probeFilesystem(bytes), parseExtSuperblock(bytes.subarray(1024))]);
   fuzz([mounts], 1000, (bytes) => void parseMountInfo(text.decode(bytes)));

@@ -263,13 +263,16 @@ Deno.test("every cut of every rollback leaves a machine that boots, loses no sys
 
 Deno.test("a deploy never shows GRUB an image that is not complete", () => {
   for (const world of worlds([[N, UNTRIED]], false)) {
-    const start = disk({ transition: N }, [[N, SLOT_LABELS.active]], "");
-    const plan = planSwitch(stateOf(start, world, undefined), { kind: "deploy" });
-    assert.ok(plan);
-    const end = applySteps(start, [...plan.before, ...plan.after]);
-    assert.deepEqual(end.linux, { passive: N, active: N });
-    assert.deepEqual(end.grub, end.linux);
-    assert.equal(boot(end, world).last.running, N);
+    for (const tries of world.counts ? ["", "2", "0"] : [""]) {
+      const start = disk({ transition: N }, [[N, SLOT_LABELS.active]], tries);
+      const plan = planSwitch(stateOf(start, world, undefined), { kind: "deploy" });
+      assert.ok(plan);
+      const end = applySteps(start, [...plan.before, ...plan.after]);
+      assert.equal(end.tries, world.counts ? "" : tries);
+      assert.deepEqual(end.linux, { passive: N, active: N });
+      assert.deepEqual(end.grub, end.linux);
+      assert.equal(boot(end, world).last.running, N);
+    }
   }
 });
 

@@ -1,0 +1,62 @@
+import { bootGood } from "../lib/operations/boot-good.ts";
+import { bootInstall, bootRemove } from "../lib/operations/boot-install.ts";
+import { bootRetry } from "../lib/operations/boot-retry.ts";
+import { bootStatus } from "../lib/operations/boot-status.ts";
+import { GOOD_TEXTS, renderBootStatus } from "../lib/ui/boot.ts";
+import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+
+export interface GoodFlags extends CommonFlags {
+  readonly checks?: boolean;
+  readonly checkTimeout?: number;
+}
+
+/** Seconds that one check may take. */
+const CHECK_LIMIT = 60;
+
+const json = (operation: string, value: Record<string, unknown>) =>
+  `${JSON.stringify({ schemaVersion: 1, operation, ...value }, undefined, 2)}\n`;
+
+export async function runGood(this: CosContext, flags: GoodFlags): Promise<void> {
+  await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
+    const checkLimit = (flags.checkTimeout ?? CHECK_LIMIT) * 1000;
+    const outcome = await bootGood(
+      system,
+      { state: flags.state, checks: flags.checks === true, checkLimit },
+      events,
+      signal,
+    );
+    print(flags.json ? json("boot good", { outcome, warnings }) : GOOD_TEXTS[outcome]);
+  });
+}
+
+export async function runBootStatus(this: CosContext, flags: CommonFlags): Promise<void> {
+  await runJob(this, flags, ({ system, print }) => {
+    const found = bootStatus(system, flags);
+    print(flags.json ? json("boot status", { ...found }) : renderBootStatus(found));
+  });
+}
+
+export async function runRetry(this: CosContext, flags: CommonFlags): Promise<void> {
+  await runJob(this, flags, async ({ system, events, print, warnings }) => {
+    const name = await bootRetry(system, flags, events);
+    print(
+      flags.json
+        ? json("boot retry", { name, tries: 3, warnings })
+        : `On trial again, for 3 boots: ${name}. Reboot to try it.\n`,
+    );
+  });
+}
+
+export interface InstallFlags extends CommonFlags {
+  readonly remove?: boolean;
+}
+
+export async function runInstall(this: CosContext, flags: InstallFlags): Promise<void> {
+  await runJob(this, flags, async ({ system, events, print, warnings }) => {
+    const changed = await (flags.remove ? bootRemove : bootInstall)(system, flags, events);
+    if (flags.json) print(json("boot install", { removed: flags.remove === true, changed, warnings }));
+    else if (changed.length === 0) {
+      print(flags.remove ? "There is nothing of ours to remove.\n" : "It is all there already.\n");
+    } else print(`${flags.remove ? "Removed" : "Installed"}: ${changed.join(", ")}\n`);
+  });
+}

@@ -1,0 +1,131 @@
+/** `cos boot good`: the running system says that it runs well, so that GRUB stops counting its tries. */
+import { CosError } from "../base/errors.ts";
+import type { Events } from "../base/events.ts";
+import { CHECKS_DIRECTORY, listChecks, runCheck } from "../boot/checks.ts";
+import type { FailedCheck } from "../formats/record.ts";
+import { openStatePartition } from "../machine/state-partition.ts";
+import type { System } from "../system/system.ts";
+import { noteOperation } from "./record-keeping.ts";
+import { look, requireRoot, Session, type StateOptions, type View } from "./session.ts";
+import { markGood, noteFallback, recordOf } from "./trial.ts";
+
+export interface GoodSettings extends StateOptions {
+  /** Run the operator's checks first. */
+  checks: boolean;
+  /** Milliseconds that each of them may take. */
+  checkLimit: number;
+}
+
+export type GoodOutcome =
+  | "marked"
+  /** It was marked before, and nothing counts. */
+  | "already"
+  /** The passive system runs because active failed; that is remembered. */
+  | "fell-back"
+  /** What runs is not what the default entry starts: nothing was done. */
+  | "not-active";
+
+/** A run that begins beside this one at boot ends soon: so long is waited for it. Seconds. */
+const LOCK_WAIT = 300;
+
+/** Throws `CHECK_FAILED`, and what `Session.open` throws. */
+export async function bootGood(
+  system: System,
+  settings: GoodSettings,
+  events: Events,
+  signal: AbortSignal,
+): Promise<GoodOutcome> {
+  requireRoot(system);
+  // Without the lock: checks may take minutes, and may ask cos themselves.
+  if (settings.checks && runsActive(glance(system, settings))) {
+    const failed = await runChecks(system, settings, events, signal);
+    if (failed.length > 0) {
+      await using session = await openPatiently(system, settings, events, signal);
+      noteFailed(session, failed);
+      throw checkFailed(failed);
+    }
+  }
+  await using session = await openPatiently(system, settings, events, signal);
+  if (noteFallback(session)) return "fell-back";
+  const view = session.look();
+  // Looked at under the lock: meanwhile an upgrade may have put another system there, which has not run yet.
+  if (!runsActive(view)) return "not-active";
+  const { counts, tries } = view.state, known = recordOf(view, "active")?.image;
+  const counted = counts && tries !== "" || view.counter.tentative;
+  if (!counted && (known === undefined || known.boot === "good" && !known.armed)) return "already";
+  await markGood(session, settings.checks ? "good, after its checks" : "good");
+  return "marked";
+}
+
+function glance(system: System, { state }: StateOptions): View {
+  using partition = openStatePartition(system.kernel, state, false);
+  return look(system, partition);
+}
+
+/** While both names are one image, that image is active. */
+function runsActive({ state: { running, names } }: View): boolean {
+  return running !== undefined && running === names.active;
+}
+
+async function openPatiently(
+  system: System,
+  settings: StateOptions,
+  events: Events,
+  signal: AbortSignal,
+): Promise<Session> {
+  for (let waited = 0;; waited++) {
+    try {
+      return await Session.open(system, settings, events);
+    } catch (thrown) {
+      if (!(thrown instanceof CosError) || thrown.code !== "LOCKED" || waited === LOCK_WAIT) throw thrown;
+      if (waited === 0) {
+        events({ kind: "wait", text: "Another run of cos is at work; waiting for it", seconds: LOCK_WAIT });
+      }
+      await system.wait(1000, signal);
+    }
+  }
+}
+
+async function runChecks(
+  system: System,
+  { checkLimit }: GoodSettings,
+  events: Events,
+  signal: AbortSignal,
+): Promise<FailedCheck[]> {
+  const failed: FailedCheck[] = [];
+  for (const check of listChecks(system.kernel)) {
+    if (check.skipped !== undefined) {
+      events({ kind: "warning", text: `${CHECKS_DIRECTORY}/${check.name} is not run: ${check.skipped}.` });
+      continue;
+    }
+    events({ kind: "phase", phase: "check", text: `Checking ${check.name}` });
+    const why = check.refused ?? await runCheck(check.name, checkLimit, signal);
+    signal.throwIfAborted();
+    if (why === undefined) continue;
+    events({ kind: "warning", text: `The check ${check.name} failed: ${why}.` });
+    failed.push({ name: check.name, why, at: new Date(system.now()).toISOString() });
+  }
+  return failed;
+}
+
+function noteFailed(session: Session, failed: FailedCheck[]): void {
+  const found = recordOf(session.look(), "active"), at = new Date(session.system.now()).toISOString();
+  const names = failed.map(({ name }) => name).join(", ");
+  noteOperation(
+    session,
+    { kind: "boot good", at, outcome: `checks failed: ${names}`, image: found?.image?.source },
+    (record) => {
+      if (found?.image === undefined) return record;
+      return { ...record, images: { ...record.images, [found.uuid]: { ...found.image, failedChecks: failed } } };
+    },
+  );
+}
+
+function checkFailed(failed: readonly FailedCheck[]): CosError {
+  const [first] = failed, text = failed.map(({ name, why }) => `${name} (${why})`).join(", ");
+  return new CosError("CHECK_FAILED", `The running system is not well: of its checks failed ${text}.`, {
+    hint:
+      `It is not marked good. Run ${CHECKS_DIRECTORY}/${first?.name} by hand to see more; if it is well all the same: cos boot good`,
+    details: { checks: failed.map(({ name }) => name).join(",") },
+  });
+}

@@ -1,0 +1,92 @@
+/** Running a program of somebody else's that may hang, leave others behind, or print without end. */
+import { byteString, displayName } from "../base/byte-string.ts";
+
+export type TimedEnd =
+  | { kind: "exit"; status: number; lastLine: string }
+  | { kind: "signal"; signal: string; lastLine: string }
+  | { kind: "timeout"; lastLine: string }
+  | { kind: "unstartable"; why: string };
+
+const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/** What has left the program's session may hold its output open: so long it is waited for. Milliseconds. */
+const DRAIN = 1000;
+const KEPT = 4096, LINE = 200;
+
+/**
+ * In a session of its own, which ends with it: what it started is killed when it ends, when its time is over and when `signal`
+ * aborts. @param limit milliseconds.
+ */
+export async function runTimed(path: string, limit: number, signal: AbortSignal): Promise<TimedEnd> {
+  signal.throwIfAborted();
+  let child: Deno.ChildProcess;
+  try {
+    child = new Deno.Command(path, {
+      clearEnv: true,
+      env: { PATH, LC_ALL: "C" },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+      detached: true,
+    }).spawn();
+  } catch (thrown) {
+    // A script without its interpreter, or for another machine.
+    return { kind: "unstartable", why: thrown instanceof Error ? thrown.message : String(thrown) };
+  }
+  const killAll = () => {
+    try {
+      Deno.kill(-child.pid, "SIGKILL");
+    } catch (thrown) {
+      // Nobody is left in that session.
+      if (!(thrown instanceof Deno.errors.NotFound)) throw thrown;
+    }
+  };
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    killAll();
+  }, limit);
+  signal.addEventListener("abort", killAll);
+  const tail = new Tail(), readers = [child.stdout, child.stderr].map((stream) => stream.getReader());
+  const reading = Promise.all(readers.map((reader) => tail.follow(reader)));
+  try {
+    await child.stdin.close();
+    const status = await child.status;
+    clearTimeout(timer);
+    killAll();
+    await within(reading, DRAIN);
+    const { lastLine } = tail;
+    if (late) return { kind: "timeout", lastLine };
+    return status.signal === null
+      ? { kind: "exit", status: status.code, lastLine }
+      : { kind: "signal", signal: status.signal, lastLine };
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", killAll);
+    await Promise.all(readers.map((reader) => reader.cancel()));
+    await reading;
+  }
+}
+
+async function within(work: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([work, new Promise<void>((resolve) => timer = setTimeout(resolve, milliseconds))]);
+  clearTimeout(timer);
+}
+
+/** The last of what a program prints, on either stream. */
+class Tail {
+  #text = "";
+
+  async follow(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      this.#text = (this.#text + byteString(value)).slice(-KEPT);
+    }
+  }
+
+  get lastLine(): string {
+    const line = this.#text.split("\n").map((one) => one.trim()).filter((one) => one !== "").at(-1) ?? "";
+    return displayName(line.slice(0, LINE));
+  }
+}

@@ -1,0 +1,288 @@
+/** Boot counting as a machine lives through it: armed, marked good, fallen back, known bad, tried again. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { boot, type Booted } from "../lab/booted.ts";
+import { chooseEntry, markingUnit, mountPoints, variables } from "../lab/counting.ts";
+import { mount } from "../lab/disk.ts";
+import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
+import { writeSmallOs } from "../lab/small-os.ts";
+import * as t from "../lab/tar-writer.ts";
+
+/** v1 is deployed and GRUB counts; v2 and v3 mark themselves good, `plain` does not. */
+async function countingMachine(more: t.TarItem[] = []): Promise<LabMachine> {
+  const machine = await labMachine({ stateMiB: 400 });
+  const marking = [...mountPoints(), ...markingUnit(), ...more];
+  writeSmallOs(join(machine.directory, "os"), {
+    v1: { more: marking },
+    v2: { more: marking },
+    v3: { more: marking },
+    plain: { more: mountPoints() },
+  });
+  await machine.must("deploy", image(machine, "v1"), "--no-verify");
+  await machine.must("boot", "install");
+  return machine;
+}
+
+function image(machine: LabMachine, tag: string): string {
+  return `oci:${join(machine.directory, "os")}:${tag}`;
+}
+
+interface BootJson {
+  counts: boolean;
+  tries: string;
+  next: string;
+  running?: string;
+  runningIsOnTrial: boolean;
+  fellBack: boolean;
+  marksItself: { active?: boolean; passive?: boolean };
+  failedChecks: { name: string; why: string }[];
+  knownBad: { source: string; why: string }[];
+}
+
+async function told(ran: Promise<Ran>): Promise<BootJson> {
+  return JSON.parse((await ran).out) as BootJson;
+}
+
+async function good(booted: Booted, ...words: string[]): Promise<string> {
+  const { status, out, err } = await booted.cos("boot", "good", ...words);
+  assert.equal(status, 0, err);
+  return out;
+}
+
+async function states(machine: LabMachine): Promise<Record<string, string>> {
+  const { out } = await machine.must("status", "--json");
+  const { slots } = JSON.parse(out) as { slots: { slot: string; version?: string; boot?: string }[] };
+  return Object.fromEntries(slots.map(({ slot, version, boot }) => [slot, `${version} ${boot}`]));
+}
+
+Deno.test("an upgrade puts a system that marks itself on trial; cos boot good ends it, and a second time changes nothing", async () => {
+  await using machine = await countingMachine();
+  {
+    await using booted = await boot(machine, "active");
+    assert.equal(await good(booted), "Marked good: the running system stays.\n");
+    const { status, err } = await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify");
+    assert.equal(status, 0, err);
+    assert.match(err, /trial {4}GRUB counts 3 boots/);
+    assert.doesNotMatch(err, /Fallback is not armed/);
+    // It runs, but is not active any more: what lies there now has not run yet.
+    assert.equal(await good(booted), "Nothing to mark: the running system is not the active one.\n");
+  }
+  assert.deepEqual(await variables(machine.state), { cos_tries: "3" });
+  assert.deepEqual(await states(machine), { active: "v2 trying", passive: "v1 good" });
+  assert.match((await machine.must("status")).out, /^Fallback: armed, 3 tries left\.$/m);
+  assert.deepEqual(await chooseEntry(machine.state), {
+    entry: "cos",
+    active: "A cos.tries_left=2 rd.emergency=reboot rd.shell=0 panic=5 systemd.crash_reboot",
+    passive: "P",
+  });
+  {
+    await using booted = await boot(machine, "active");
+    const { runningIsOnTrial, tries } = await told(booted.cos("boot", "status", "--json"));
+    assert.deepEqual([runningIsOnTrial, tries], [true, "2"]);
+    assert.equal(await good(booted), "Marked good: the running system stays.\n");
+    assert.equal(booted.stateIsReadOnly(), true);
+    assert.equal(await good(booted), "It is marked good already; nothing is counted.\n");
+    const { out } = await booted.cos("status", "--json");
+    const { operations } = JSON.parse(out) as { operations?: unknown[] };
+    assert.equal(operations, undefined);
+  }
+  assert.deepEqual(await variables(machine.state), {});
+  assert.deepEqual(await states(machine), { active: "v2 good", passive: "v1 good" });
+  assert.equal((await chooseEntry(machine.state)).active, "A");
+});
+
+Deno.test("a system that fails three times is left, remembered, refused, and tried again when told", async () => {
+  await using machine = await countingMachine();
+  {
+    await using booted = await boot(machine, "active");
+    await good(booted);
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify")).status, 0);
+  }
+  for (const left of [2, 1, 0]) {
+    assert.match((await chooseEntry(machine.state)).active, new RegExp(` cos\\.tries_left=${left} `));
+  }
+  const fallback = { entry: "fallback", active: "A", passive: "P upgrade_failure" };
+  assert.deepEqual(await chooseEntry(machine.state), fallback);
+  assert.deepEqual(await chooseEntry(machine.state), fallback);
+  {
+    await using booted = await boot(machine, "passive", "BOOT_IMAGE=x upgrade_failure");
+    const plan = await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify", "--dry-run");
+    assert.equal(plan.status, 40);
+    assert.equal(await good(booted), "This is the fallback: the active system failed, and that is remembered.\n");
+    assert.equal(await good(booted), "Nothing to mark: the running system is not the active one.\n");
+    const found = await told(booted.cos("boot", "status", "--json"));
+    assert.deepEqual([found.next, found.running, found.fellBack, found.knownBad.length], [
+      "passive",
+      "passive",
+      true,
+      1,
+    ]);
+    assert.match((await booted.cos("status")).out, /state {4}FAILED to boot/);
+    const { status, err } = await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify");
+    assert.equal(status, 40);
+    assert.match(
+      err,
+      /^Error: Refused oci:\S+:v2 \([0-9a-f]{12}\): it was tried here before, and it did not come up\.\n {2}Publish a mended image, or try this one again with: --retry-bad\n$/m,
+    );
+    // On trial again without fetching anything, and it fails again.
+    assert.equal((await booted.cos("boot", "retry")).out, "On trial again, for 3 boots: Small v2. Reboot to try it.\n");
+    assert.equal((await booted.cos("boot", "retry")).status, 43);
+  }
+  assert.deepEqual(await states(machine), { active: "v2 trying", passive: "v1 good" });
+  for (let i = 0; i < 3; i++) assert.equal((await chooseEntry(machine.state)).entry, "cos");
+  assert.deepEqual(await chooseEntry(machine.state), fallback);
+  {
+    // A controller comes before any unit: the failure is remembered all the same, also with the image itself gone.
+    await using booted = await boot(machine, "passive");
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify")).status, 40);
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v3", "--no-verify")).status, 0);
+    assert.deepEqual(await variables(machine.state), { cos_tries: "3" });
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify")).status, 40);
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify", "--retry-bad")).status, 0);
+  }
+  assert.deepEqual(await states(machine), { active: "v2 trying", passive: "v1 good" });
+  assert.equal((await chooseEntry(machine.state)).entry, "cos");
+  {
+    await using booted = await boot(machine, "active");
+    await good(booted);
+    assert.deepEqual((await told(booted.cos("boot", "status", "--json"))).knownBad, []);
+  }
+});
+
+Deno.test("a rollback after a fallback makes the passive system the default for good", async () => {
+  await using machine = await countingMachine();
+  {
+    await using booted = await boot(machine, "active");
+    await good(booted);
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify")).status, 0);
+  }
+  for (let i = 0; i < 4; i++) await chooseEntry(machine.state);
+  {
+    await using booted = await boot(machine, "passive");
+    const { status, err } = await booted.cos("rollback");
+    assert.equal(status, 0, err);
+  }
+  assert.deepEqual(await variables(machine.state), {});
+  const { active, passive } = await machine.slots();
+  assert.deepEqual([active?.version, active?.label, active?.ino], ["v1", "COS_ACTIVE", passive?.ino]);
+  assert.equal((await chooseEntry(machine.state)).entry, "cos");
+  assert.equal((await machine.cos("upgrade", image(machine, "v2"), "--no-verify")).status, 40);
+});
+
+Deno.test("a rollback to what ran well is not counted; one to what never ran is", async () => {
+  await using machine = await countingMachine();
+  {
+    await using booted = await boot(machine, "active");
+    await good(booted);
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify")).status, 0);
+    assert.equal((await booted.cos("rollback")).status, 0);
+  }
+  assert.deepEqual(await variables(machine.state), {});
+  assert.deepEqual(await states(machine), { active: "v1 good", passive: "v2 new" });
+  {
+    await using booted = await boot(machine, "active");
+    const { status, err } = await booted.cos("rollback");
+    assert.equal(status, 0, err);
+  }
+  assert.deepEqual(await variables(machine.state), { cos_tries: "3" });
+  assert.deepEqual(await states(machine), { active: "v2 trying", passive: "v1 good" });
+});
+
+Deno.test("while the running system is on trial an upgrade is refused, but for what is there already, or when it is accepted", async () => {
+  await using machine = await countingMachine();
+  {
+    await using booted = await boot(machine, "active");
+    await good(booted);
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify")).status, 0);
+  }
+  await chooseEntry(machine.state);
+  await using booted = await boot(machine, "active");
+  const refused = await booted.cos("upgrade", "oci:/tmp/os:v3", "--no-verify");
+  assert.deepEqual([refused.status, refused.err], [
+    41,
+    "Error: Cannot upgrade on /run/initramfs/cos-state: the running system is still on trial, and an upgrade would give up the one before it.\n" +
+    "  If it runs well, say so: cos boot good. Or say it with the upgrade: --accept-running\n",
+  ]);
+  assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify")).out, "Nothing to do.\n");
+  assert.deepEqual(await variables(machine.state), { cos_tries: "2" });
+  assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v3", "--no-verify", "--accept-running")).status, 0);
+  assert.deepEqual(await states(machine), { active: "v3 trying", passive: "v2 good" });
+});
+
+Deno.test("a system that cannot mark itself good is not put on trial, and that is said", async () => {
+  await using machine = await countingMachine();
+  const { err } = await machine.must("upgrade", image(machine, "plain"), "--no-verify");
+  const warning = "Fallback is not armed: the new system has no enabled unit that runs cos boot good, " +
+    "and would be left however well it runs; choose the fallback entry by hand if need be.";
+  assert.ok(err.includes(`Warning: ${warning}\n`), err);
+  assert.deepEqual(await variables(machine.state), {});
+  const { out } = await machine.must("boot", "status");
+  assert.match(out, /^The active system cannot say by itself that it runs well\.$/m);
+  assert.match(out, /^The passive system says by itself that it runs well\.$/m);
+});
+
+Deno.test("arming resets what older tools count with, and keeps what else is in the block", async () => {
+  await using machine = await countingMachine();
+  {
+    await using state = await mount(machine.state, "rw");
+    const path = join(state.path, "boot_assessment");
+    await new Deno.Command("grub-editenv", {
+      args: [path, "set", "enable_boot_assessment=yes", "boot_assessment_tentative=yes", "mine=1"],
+    }).output();
+  }
+  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  assert.deepEqual(await variables(machine.state), { cos_tries: "3", mine: "1" });
+});
+
+const check = (name: string, script: string, options: Partial<{ mode: number; uid: number }> = {}) =>
+  t.file(`etc/cos/checks.d/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755, ...options });
+
+Deno.test("operator's checks: failing, hanging, dying and untrusted ones are recorded by name, and nothing is marked", async () => {
+  await using machine = await countingMachine([
+    t.directory("etc/cos/checks.d"),
+    check("10-fine", "exit 0"),
+    check("20-fails", "echo the database does not answer >&2; exit 3"),
+    check("30-hangs", "sleep 1000 & exec sleep 1000"),
+    check("40-dies", "kill -9 $$"),
+    check("50-open", "exit 0", { mode: 0o777 }),
+    check("60-stranger", "exit 0", { uid: 1000 }),
+    t.file("etc/cos/checks.d/README", "no check"),
+    t.file("etc/cos/checks.d/70-no-program", "#!/no/such/interpreter\n", { mode: 0o755 }),
+  ]);
+  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await chooseEntry(machine.state);
+  await using booted = await boot(machine, "active");
+  const { status, err } = await booted.cos("boot", "good", "--checks", "--check-timeout", "1");
+  assert.equal(status, 42, err);
+  assert.match(err, /^Warning: \/etc\/cos\/checks\.d\/README is not run: it is not executable\.$/m);
+  const { failedChecks, tries } = await told(booted.cos("boot", "status", "--json"));
+  assert.deepEqual(failedChecks.map(({ name, why }) => [name, why.replace(/started: .*/, "started")]), [
+    ["20-fails", "exit status 3, it said: the database does not answer"],
+    ["30-hangs", "no end after 1 s"],
+    ["40-dies", "ended by SIGKILL"],
+    ["50-open", "not run, it can be written by others than root"],
+    ["60-stranger", "not run, it does not belong to root"],
+    ["70-no-program", "cannot be started"],
+  ]);
+  assert.equal(tries, "2");
+  assert.deepEqual(await states(machine), { active: "v2 trying", passive: "v1 new" });
+  assert.equal(await good(booted), "Marked good: the running system stays.\n");
+});
+
+Deno.test("checks that pass mark it good; on the fallback none are run", async () => {
+  await using machine = await countingMachine([
+    t.directory("etc/cos/checks.d"),
+    check("10-counts", "test -x /dist/cos && echo ran >> /tmp/checked"),
+  ]);
+  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await chooseEntry(machine.state);
+  const ran = () => Deno.readTextFileSync(join(machine.directory, "checked"));
+  {
+    await using booted = await boot(machine, "active");
+    assert.equal(await good(booted, "--checks"), "Marked good: the running system stays.\n");
+    assert.equal(ran(), "ran\n");
+  }
+  await using booted = await boot(machine, "passive");
+  assert.equal(await good(booted, "--checks"), "Nothing to mark: the running system is not the active one.\n");
+  assert.equal(ran(), "ran\n");
+});
