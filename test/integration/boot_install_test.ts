@@ -6,6 +6,7 @@ import { chooseEntry, type Chosen, type Menu, mountPoints, variables } from "../
 import { mount, type StateFilesystem } from "../lab/disk.ts";
 import { type LabMachine, labMachine } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
+import { staticFile } from "../lab/static-file.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 
 const NAMES = ["boot_assessment", "grub_boot_assessment", "grubcustom"];
@@ -124,17 +125,6 @@ Deno.test("a block that nobody can count in is named, and made anew with its var
     assert.equal(await obstacle(machine), undefined);
     assert.deepEqual(await variables(machine.state), then);
   }
-  // A hole: the block's bytes are all there, but nothing of them stands on the disk.
-  await write(machine, { boot_assessment: mine });
-  {
-    await using state = await mount(machine.state, "rw");
-    const path = join(state.path, "boot_assessment");
-    await run("truncate", ["-s", "1024", path]);
-    await run("truncate", ["-s", "8192", path]);
-    await run("fallocate", ["--punch-hole", "--offset", "0", "--length", "4096", path]);
-    await run("truncate", ["-s", "1024", path]);
-  }
-  assert.equal(await obstacle(machine), "not-a-block");
   await write(machine, { boot_assessment: mine.replace("mine=1", `mine=${"x".repeat(500)}`).padEnd(1024, "#") });
   assert.equal(await obstacle(machine), "full");
   const { status, err } = await machine.cos("boot", "install");
@@ -228,4 +218,35 @@ Deno.test("the script chooses what the protocol says, whatever the menu and the 
     assert.deepEqual(await chooseEntry(machine.state, menu), chosen, what);
     assert.deepEqual(await variables(machine.state), after, what);
   }
+});
+
+Deno.test("a program that works on the partition while boot good begins is waited for", async () => {
+  await using machine = await machineOn();
+  await using state = await mount(machine.state);
+  const lock = new Deno.Command("flock", {
+    args: [state.path, "sh", "-c", "echo locked; read x"],
+    stdin: "piped",
+    stdout: "piped",
+  })
+    .spawn();
+  const locked = lock.stdout.getReader();
+  assert.equal(new TextDecoder().decode((await locked.read()).value), "locked\n");
+  const waiting = new Deno.Command(await staticFile(), {
+    args: ["boot", "good", "--state", machine.state],
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let told = "";
+  for await (const text of waiting.stderr.pipeThrough(new TextDecoderStream())) {
+    const before = told;
+    told += text;
+    if (told.includes("waiting for it") && !before.includes("waiting for it")) await lock.stdin.close();
+  }
+  assert.equal((await waiting.status).code, 0, told);
+  assert.equal(
+    await new Response(waiting.stdout).text(),
+    "Nothing to mark: the running system is not the active one.\n",
+  );
+  await locked.cancel();
+  await lock.status;
 });

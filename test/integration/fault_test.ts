@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { heldBy, type LabMachine, labMachine, runProgram } from "../lab/machine.ts";
+import { markingUnit } from "../lab/counting.ts";
 import { mount, type StateFilesystem } from "../lab/disk.ts";
 import { staticFile } from "../lab/static-file.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
@@ -90,19 +91,19 @@ const SCENARIOS: Scenario[] = [
   },
 ];
 
-/** What a run must put back: names, inodes, labels, versions, and the counter. */
+/** What a run must put back: names, inodes, labels, versions, and the variables that GRUB counts with. */
 interface Snapshot {
   files: string[];
   images: Record<string, { ino: number; label: string; version: string }>;
-  tries: string;
+  variables: string;
 }
 
-const NONE: Snapshot = { files: [], images: {}, tries: "" };
+const NONE: Snapshot = { files: [], images: {}, variables: "" };
 
 async function look(machine: LabMachine): Promise<Snapshot> {
   await using state = await mount(machine.state);
   const directory = join(state.path, "cOS");
-  const found: Snapshot = { files: [], images: {}, tries: "" };
+  const found: Snapshot = { files: [], images: {}, variables: "" };
   try {
     found.files = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
   } catch (thrown) {
@@ -123,7 +124,7 @@ async function look(machine: LabMachine): Promise<Snapshot> {
   }
   try {
     const block = Deno.readTextFileSync(join(state.path, "boot_assessment"));
-    found.tries = /^cos_tries=(.*)$/m.exec(block)?.[1] ?? "";
+    found.variables = block.replace(/^#.*$/gm, "").trim();
   } catch (thrown) {
     if (!(thrown instanceof Deno.errors.NotFound)) throw thrown;
   }
@@ -221,13 +222,17 @@ for (const scenario of SCENARIOS) {
       stateFilesystem: scenario.filesystem ?? "ext4",
     });
     const layout = join(machine.directory, "os"), image = (tag: string) => `oci:${layout}:${tag}`;
-    writeSmallOs(layout, { v1: {}, v2: {}, v3: {} });
+    // Where GRUB counts, all of them mark themselves good, so that a new one is armed.
+    const system = scenario.counting === true ? { more: markingUnit() } : {};
+    writeSmallOs(layout, { v1: system, v2: system, v3: system });
     await scenario.prepare(machine, image);
     if (scenario.counting === true) {
       await using state = await mount(machine.state, "rw");
       Deno.writeTextFileSync(join(state.path, "grubcustom"), "source /grub_boot_assessment\n");
       Deno.writeTextFileSync(join(state.path, "grub_boot_assessment"), "# cos_tries\n");
-      Deno.writeTextFileSync(join(state.path, "boot_assessment"), "# GRUB Environment Block\n".padEnd(1024, "#"));
+      // With variables of others, which arming sets to their start values, and undoing puts back.
+      const block = "# GRUB Environment Block\nmine=1\nboot_assessment_tentative=yes\n";
+      Deno.writeTextFileSync(join(state.path, "boot_assessment"), block.padEnd(1024, "#"));
     }
     const before = await look(machine), words = scenario.words(image);
     const saved = join(machine.directory, "state.saved");
@@ -267,8 +272,12 @@ for (const scenario of SCENARIOS) {
             if (active !== scenario.done.active || passive !== scenario.done.passive) {
               faults.push(`DONE, BUT ${active}/${passive}`);
             }
+            // Armed, or at worst not yet disarmed: never resting on the fallback.
+            if (scenario.counting === true && after.variables.split("\n").sort().join(" ") !== "cos_tries=3 mine=1") {
+              faults.push(`DONE, BUT WITH ${after.variables}`);
+            }
           } else {
-            const comparable = ({ images, tries }: Snapshot) => JSON.stringify({ images, tries });
+            const comparable = ({ images, variables }: Snapshot) => JSON.stringify({ images, variables });
             if (comparable(after) !== comparable(before)) {
               faults.push(
                 after.images["active.img"]?.version === scenario.done.active
