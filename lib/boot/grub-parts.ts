@@ -28,8 +28,10 @@ if [ -z "\${cos_where}" ]; then
   search --no-floppy --file --set=cos_where /boot_assessment
 fi
 # Only these names: the file must not be able to set others, like root or prefix.
-if [ -s "(\${cos_where})/boot_assessment" ]; then
-  load_env -f "(\${cos_where})/boot_assessment" cos_tries enable_boot_assessment enable_boot_assessment_always boot_assessment_tentative
+if [ -n "\${cos_where}" ]; then
+  if [ -s "(\${cos_where})/boot_assessment" ]; then
+    load_env -f "(\${cos_where})/boot_assessment" cos_tries enable_boot_assessment enable_boot_assessment_always boot_assessment_tentative
+  fi
 fi
 if [ -z "\${fallback}" ]; then
   set fallback="1 2"

@@ -3,10 +3,9 @@ import { CosError } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { CHECKS_DIRECTORY, listChecks, runCheck } from "../boot/checks.ts";
 import type { FailedCheck } from "../formats/record.ts";
-import { openStatePartition } from "../machine/state-partition.ts";
 import type { System } from "../system/system.ts";
 import { noteOperation } from "./record-keeping.ts";
-import { look, requireRoot, Session, type StateOptions, type View } from "./session.ts";
+import { Session, type StateOptions, type View } from "./session.ts";
 import { markGood, noteFallback, recordOf } from "./trial.ts";
 
 export interface GoodSettings extends StateOptions {
@@ -35,9 +34,18 @@ export async function bootGood(
   events: Events,
   signal: AbortSignal,
 ): Promise<GoodOutcome> {
-  requireRoot(system);
+  {
+    // What a cut run has left is mended before anything is judged: it may count a system that is good.
+    await using session = await openPatiently(system, settings, events, signal);
+    const outcome = noteFallback(session) ? "fell-back" : nothingToMark(session.look());
+    if (outcome !== undefined) return outcome;
+    if (!settings.checks) {
+      await markGood(session, "good");
+      return "marked";
+    }
+  }
   // Without the lock: checks may take minutes, and may ask cos themselves.
-  if (settings.checks && runsActive(glance(system, settings))) {
+  {
     const failed = await runChecks(system, settings, events, signal);
     if (failed.length > 0) {
       await using session = await openPatiently(system, settings, events, signal);
@@ -46,25 +54,19 @@ export async function bootGood(
     }
   }
   await using session = await openPatiently(system, settings, events, signal);
-  if (noteFallback(session)) return "fell-back";
-  const view = session.look();
-  // Looked at under the lock: meanwhile an upgrade may have put another system there, which has not run yet.
-  if (!runsActive(view)) return "not-active";
-  const { counts, tries } = view.state, known = recordOf(view, "active")?.image;
-  const counted = counts && tries !== "" || view.counter.tentative;
-  if (!counted && (known === undefined || known.boot === "good" && !known.armed)) return "already";
-  await markGood(session, settings.checks ? "good, after its checks" : "good");
+  // Looked at again: meanwhile an upgrade may have put another system there, which has not run yet.
+  const outcome = nothingToMark(session.look());
+  if (outcome !== undefined) return outcome;
+  await markGood(session, "good, after its checks");
   return "marked";
 }
 
-function glance(system: System, { state }: StateOptions): View {
-  using partition = openStatePartition(system.kernel, state, false);
-  return look(system, partition);
-}
-
-/** While both names are one image, that image is active. */
-function runsActive({ state: { running, names } }: View): boolean {
-  return running !== undefined && running === names.active;
+/** Undefined where the running system is active (while both names are one image, that is), and not known to be good. */
+function nothingToMark(view: View): "not-active" | "already" | undefined {
+  const { counts, tries, running, names } = view.state;
+  if (running === undefined || running !== names.active) return "not-active";
+  const known = recordOf(view, "active")?.image, counted = counts && tries !== "" || view.counter.tentative;
+  return !counted && (known === undefined || known.boot === "good" && !known.armed) ? "already" : undefined;
 }
 
 async function openPatiently(

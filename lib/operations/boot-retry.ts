@@ -3,7 +3,7 @@ import { CosError } from "../base/errors.ts";
 import { OBSTACLES } from "../boot/counter.ts";
 import type { Events } from "../base/events.ts";
 import type { System } from "../system/system.ts";
-import { noteImages, noteOperation } from "./record-keeping.ts";
+import { noteImages, noteOperation, onTrial } from "./record-keeping.ts";
 import { Session, type StateOptions, type View } from "./session.ts";
 import { noteFallback, recordOf } from "./trial.ts";
 
@@ -17,7 +17,7 @@ export async function bootRetry(system: System, options: StateOptions, events: E
   const found = recordOf(view, "active");
   const forget = noteImages(
     session,
-    found?.image === undefined ? {} : { [found.uuid]: { ...found.image, boot: "trying", armed: true } },
+    found?.image === undefined ? {} : { [found.uuid]: onTrial(found.image) },
   );
   try {
     await session.run([{ do: "tries", value: "3" }]);

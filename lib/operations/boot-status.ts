@@ -1,12 +1,12 @@
 /** `cos boot status`: what GRUB would do at the next boot, and why. Changes nothing. */
-import { type CountObstacle, OBSTACLES } from "../boot/counter.ts";
+import type { CountObstacle } from "../boot/counter.ts";
 import type { BadSystem } from "../formats/record.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import type { Slot } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { inspectImages } from "./inspect-images.ts";
 import { look, requireImages, requireRoot, type StateOptions } from "./session.ts";
-import { hasFallenBack, recordOf, runningIsOnTrial } from "./trial.ts";
+import { hasFallenBack, obstacleOf, recordOf, runningIsOnTrial } from "./trial.ts";
 
 export interface BootStatus {
   partition: string;
@@ -33,12 +33,12 @@ export function bootStatus(system: System, { state }: StateOptions): BootStatus 
   using partition = openStatePartition(system.kernel, state, false);
   requireImages(system, partition);
   const first = look(system, partition), view = look(system, partition, inspectImages(system, partition, first.slots));
-  const { counts, tries, names, running } = view.state, { obstacle } = view.counter;
+  const { counts, tries, names, running } = view.state;
   const marks = (slot: Slot) => names[slot] === undefined ? undefined : view.inspected.marking.has(names[slot]);
   return {
     partition: partition.name,
     counts,
-    obstacle: obstacle === undefined ? undefined : { code: obstacle, text: OBSTACLES[obstacle] },
+    obstacle: obstacleOf(view),
     tries,
     next: names.active === undefined || counts && tries === "0" ? "passive" : "active",
     running: running === undefined ? undefined : (["active", "passive"] as const).find((s) => names[s] === running),

@@ -32,6 +32,11 @@ export function newImageRecord(source: string, image: InstalledImage, waiver: Wa
   };
 }
 
+/** An image whose boots GRUB counts from now on. What was found wrong with it earlier is not this trial's. */
+export function onTrial({ failedChecks: _, ...image }: ImageRecord): ImageRecord {
+  return { ...image, boot: "trying", armed: true };
+}
+
 /**
  * Notes an image before it becomes bootable: whatever is cut after that, the next run knows which of the two is the new one.
  * What never becomes bootable is forgotten at the next writing. Returns how to take the note back.

@@ -3,7 +3,7 @@ import { CosError } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
-import { noteImages, noteOperation } from "./record-keeping.ts";
+import { noteImages, noteOperation, onTrial } from "./record-keeping.ts";
 import { refuseNamelessRunning, Session, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
@@ -37,7 +37,7 @@ export async function rollback(
   const found = recordOf(view, "passive");
   const forget = noteImages(
     session,
-    arm === "yes" && found?.image ? { [found.uuid]: { ...found.image, boot: "trying", armed: true } } : {},
+    arm === "yes" && found?.image ? { [found.uuid]: onTrial(found.image) } : {},
   );
   events({ kind: "phase", phase: "switch", text: "Switching" });
   try {

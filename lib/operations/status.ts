@@ -1,6 +1,7 @@
 /** What this machine runs, what it would boot next, and what it would fall back to. Changes nothing. */
 import { SystemCallError } from "../base/errors.ts";
 import { type OsRelease, readOsRelease } from "../boot/boot-files.ts";
+import { type CountObstacle } from "../boot/counter.ts";
 import { withImageTree } from "../image/mount.ts";
 import type { OperationRecord } from "../formats/record.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
@@ -10,6 +11,7 @@ import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 import { look, requireImages, requireRoot, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
+import { obstacleOf, recordOf } from "./trial.ts";
 
 export interface Status {
   partition: string;
@@ -23,6 +25,10 @@ export interface Status {
   tries: string;
   /** GRUB on this machine counts failed boots. */
   counts: boolean;
+  /** Why it does not. */
+  obstacle?: { code: CountObstacle; text: string };
+  /** The active system is not counted because it has no unit that marks it good. */
+  cannotMark: boolean;
   freeBytes: number;
   record: "present" | "absent" | "damaged" | "newer";
   /** An earlier run was cut short; the next command that writes mends it. */
@@ -44,6 +50,8 @@ export function status(system: System, { state }: StateOptions): Status {
     fallbackArmed: view.state.counts && view.state.tries !== "",
     tries: view.state.tries,
     counts: view.state.counts,
+    obstacle: obstacleOf(view),
+    cannotMark: recordOf(view, "active")?.image?.marksItself === false,
     freeBytes: system.kernel.fstatfs(partition.fd).available,
     record: view.record.condition,
     unfinished: planRepair(view.state).length > 0,

@@ -49,6 +49,11 @@ export function refuseKnownBad(record: InstallRecord, digest: string | undefined
   );
 }
 
+/** Why GRUB does not count here, for programs and for people. */
+export function obstacleOf({ counter: { obstacle } }: View): { code: CountObstacle; text: string } | undefined {
+  return obstacle === undefined ? undefined : { code: obstacle, text: OBSTACLES[obstacle] };
+}
+
 /** "Fallback is not armed", and why, as plans and results say it. */
 export function notArmed(why: string): string {
   return `Fallback is not armed: ${why}; choose the fallback entry by hand if need be.`;

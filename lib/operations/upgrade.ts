@@ -7,7 +7,7 @@ import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../st
 import type { System } from "../system/system.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import { announcedBytes, checkSpace, installImage, removeTransition, type Source } from "./install-image.ts";
-import { newImageRecord, noteImages, noteOperation, type Waiver } from "./record-keeping.ts";
+import { newImageRecord, noteImages, noteOperation, onTrial, type Waiver } from "./record-keeping.ts";
 import {
   look,
   refuseNamelessRunning,
@@ -192,8 +192,7 @@ async function applyUpgrade(
         if (switchPlan === undefined) throw new Error("a state with a slot to keep has a plan");
         signal.throwIfAborted();
         const record = newImageRecord(source, installed, plan.waiver, system.now());
-        const trial = arm ? { armed: true, boot: "trying" as const } : {};
-        noteImages(session, { ...provenByRunning(start), [installed.uuid]: { ...record, ...trial } });
+        noteImages(session, { ...provenByRunning(start), [installed.uuid]: arm ? onTrial(record) : record });
         const unarmed = ready.state.counts && !arm ? [notArmed(CANNOT_MARK)] : [];
         for (const text of unarmed) session.events({ kind: "warning", text });
         session.events({ kind: "phase", phase: "switch", text: "Switching" });

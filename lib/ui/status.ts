@@ -72,7 +72,7 @@ function bootText({ boot, installedAt }: SlotSummary): string {
   }
 }
 
-function fallbackLines({ fallbackArmed, tries, counts, oneImage, slots }: Status): string[] {
+function fallbackLines({ fallbackArmed, tries, counts, obstacle, cannotMark, oneImage, slots }: Status): string[] {
   const passive = slots.find(({ slot }) => slot === "passive");
   if (oneImage) return ["Fallback: none. Both slots are one image; the next upgrade puts another beside it."];
   if (passive?.present !== true) return ["Fallback: none. There is no passive image."];
@@ -81,9 +81,19 @@ function fallbackLines({ fallbackArmed, tries, counts, oneImage, slots }: Status
       "Fallback: in use. The tries of the active system are used up; the passive one boots until the next upgrade.",
     ];
   }
-  if (fallbackArmed) return [`Fallback: armed, ${tries} tries left.`];
+  if (fallbackArmed) return [`Fallback: armed, ${tries} ${tries === "1" ? "try" : "tries"} left.`];
+  if (counts && cannotMark) {
+    return [
+      "Fallback: not armed. The active system cannot say that it is good; the fallback entry of the boot menu starts the passive one.",
+    ];
+  }
   if (counts) {
     return ["Fallback: not armed. Nothing is on trial; the fallback entry of the boot menu starts the passive system."];
+  }
+  if (obstacle !== undefined && obstacle.code !== "no-hook") {
+    return [
+      `Fallback: not armed: ${obstacle.text}. The fallback entry of the boot menu starts the passive system.`,
+    ];
   }
   return [
     "Fallback: not armed. GRUB does not count failed boots here; the fallback entry of its menu starts the passive system.",

@@ -287,3 +287,38 @@ Deno.test("checks that pass mark it good; on the fallback none are run", async (
   assert.equal(await good(booted, "--checks"), "Nothing to mark: the running system is not the active one.\n");
   assert.equal(ran(), "ran\n");
 });
+
+Deno.test("a trial that fails by its checks is remembered with them; a second trial begins without", async () => {
+  await using machine = await countingMachine([t.directory("etc/cos/checks.d"), check("20-fails", "exit 3")]);
+  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  for (let i = 0; i < 3; i++) {
+    await chooseEntry(machine.state);
+    await using booted = await boot(machine, "active");
+    assert.equal((await booted.cos("boot", "good", "--checks")).status, 42);
+  }
+  assert.equal((await chooseEntry(machine.state)).entry, "fallback");
+  await using booted = await boot(machine, "passive");
+  // The fallback has the same check, which fails here too: it is not run, for there is nothing to fall back to from it.
+  assert.match(await good(booted, "--checks"), /^This is the fallback/);
+  const { knownBad } = await told(booted.cos("boot", "status", "--json"));
+  assert.deepEqual(knownBad.map(({ why }) => why), ["its checks failed (20-fails: exit status 3)"]);
+  assert.equal((await booted.cos("boot", "retry")).status, 0);
+  assert.deepEqual((await told(booted.cos("boot", "status", "--json"))).failedChecks, []);
+});
+
+Deno.test("what a cut upgrade has armed is taken back before a good system's checks could count against it", async () => {
+  await using machine = await countingMachine([t.directory("etc/cos/checks.d"), check("20-fails", "exit 3")]);
+  {
+    await using booted = await boot(machine, "active");
+    await good(booted);
+  }
+  {
+    await using state = await mount(machine.state, "rw");
+    const path = join(state.path, "boot_assessment");
+    await new Deno.Command("grub-editenv", { args: [path, "set", "cos_tries=3"] }).output();
+  }
+  await chooseEntry(machine.state);
+  await using booted = await boot(machine, "active");
+  assert.equal(await good(booted, "--checks"), "It is marked good already; nothing is counted.\n");
+  assert.deepEqual(await variables(machine.state), {});
+});

@@ -261,6 +261,27 @@ Deno.test("every cut of every rollback leaves a machine that boots, loses no sys
   assert.ok(figures.states > 5_000, `only ${figures.states} states`);
 });
 
+Deno.test("boot good and boot retry, cut anywhere, leave a machine that boots and has lost nothing", () => {
+  const figures = newFigures();
+  const labels: [ImageId, string][] = [[A, SLOT_LABELS.active], [P, SLOT_LABELS.passive]];
+  const names = { active: A, passive: P };
+  for (const a of [PROVEN, UNTRIED, BAD]) {
+    for (const onTrial of [true, undefined]) {
+      for (const world of worlds([[A, { ...a, onTrial }], [P, PROVEN]])) {
+        if (!world.counts) continue;
+        for (const tries of a.good ? ["", "2", "1", "0"] : []) {
+          const steps: ModelStep[] = [{ do: "tries", value: "" }];
+          check({ name: "boot good", world, start: disk(names, labels, tries), steps, mustStay: [A, P] }, figures);
+        }
+        const steps: ModelStep[] = [{ do: "tries", value: "3" }];
+        check({ name: "boot retry", world, start: disk(names, labels, "0"), steps, mustStay: [P] }, figures);
+      }
+    }
+  }
+  assertUnbroken(figures);
+  assert.ok(figures.states > 200, `only ${figures.states} states`);
+});
+
 Deno.test("a deploy never shows GRUB an image that is not complete", () => {
   for (const world of worlds([[N, UNTRIED]], false)) {
     for (const tries of world.counts ? ["", "2", "0"] : [""]) {

@@ -1,0 +1,106 @@
+/** GRUB's own interpreter, in qemu, runs the script of `cos boot install`, and counts in its own way on a real filesystem. */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { scratchDirectory } from "../lab/cleanup.ts";
+import { run } from "../lab/run.ts";
+
+const SOURCES = new URL("../../packaging/grub/", import.meta.url);
+/** Of grub-pc-bin. */
+const GRUB = "/usr/lib/grub/i386-pc";
+const QEMU = "/usr/bin/qemu-system-x86_64";
+const NEEDS = { ignore: !existsSync(`${GRUB}/boot.img`) || !existsSync(QEMU) };
+
+const EARLY = `serial --unit=0 --speed=115200
+terminal_input serial
+terminal_output serial
+search --no-floppy --label COS_STATE --set=root
+set prefix=($root)/grub2
+configfile ($root)/grub2/grub.cfg
+`;
+/** What the menus of this family do before and after they read the hook; then it says what it would boot. */
+const MENU = `set default=cos
+set fallback="0 1 2"
+source ($root)/grubcustom
+echo "ENTRY $default"
+for word in $extra_active_cmdline; do echo "ACTIVE $word"; done
+for word in $extra_passive_cmdline; do echo "PASSIVE $word"; done
+reboot
+`;
+const MODULES =
+  "biosdisk ext2 xfs search search_label search_fs_file normal test loadenv echo configfile serial reboot halt sleep true minicmd"
+    .split(" ");
+
+interface GrubMachine {
+  boot(): Promise<{ entry?: string; active?: string; passive?: string }>;
+  variables(): Promise<string>;
+}
+
+/** Two disks: one is GRUB, the other the state partition. Nothing of it needs a loop device. */
+async function grubMachine(directory: string, set: string[]): Promise<GrubMachine> {
+  const path = (name: string) => `${directory}/${name}`;
+  Deno.mkdirSync(path("state/grub2"), { recursive: true });
+  for (const name of ["grubcustom", "grub_boot_assessment"]) {
+    Deno.copyFileSync(new URL(`${name}.cfg`, SOURCES), path(`state/${name}`));
+  }
+  Deno.writeTextFileSync(path("state/grub2/grub.cfg"), MENU);
+  await run("grub-editenv", [path("state/boot_assessment"), "create"]);
+  await run("grub-editenv", [path("state/boot_assessment"), "set", "mine=1", ...set]);
+  await run("truncate", ["-s", "32M", path("state.img")]);
+  const features = ["-O", "^metadata_csum_seed,^orphan_file", "-L", "COS_STATE", "-d", path("state")];
+  await run("mke2fs", ["-q", "-F", "-t", "ext4", ...features, path("state.img")]);
+  Deno.writeTextFileSync(path("early.cfg"), EARLY);
+  const image = ["-d", GRUB, "-O", "i386-pc", "-o", path("core.img"), "-p", "(hd1)/grub2", "-c", path("early.cfg")];
+  await run("grub-mkimage", [...image, ...MODULES]);
+  // boot.img loads what begins in the next sector.
+  const [boot, core] = [Deno.readFileSync(`${GRUB}/boot.img`), Deno.readFileSync(path("core.img"))];
+  const disk = new Uint8Array(1 << 20);
+  disk.set(boot);
+  disk.set(core, 512);
+  Deno.writeFileSync(path("grub.img"), disk);
+  const drive = (name: string) => ["-drive", `file=${path(name)},format=raw,if=ide`];
+  const machine = ["-accel", "tcg", "-m", "128", "-display", "none", "-no-reboot", "-serial", "stdio"];
+  return {
+    boot: async () => {
+      const serial = await run("timeout", ["60", QEMU, ...machine, ...drive("grub.img"), ...drive("state.img")]);
+      // A word a line: its terminal breaks lines of 80 columns.
+      const said = (what: string) =>
+        [...serial.matchAll(new RegExp(`${what} (\\S+)`, "g"))].map(([, w]) => w).join(" ");
+      return { entry: said("ENTRY"), active: said("ACTIVE"), passive: said("PASSIVE") };
+    },
+    variables: async () => {
+      const block = await run("debugfs", ["-R", "cat /boot_assessment", path("state.img")]);
+      assert.equal(block.length, 1024);
+      return block.replace(/^#.*$/gm, "").trim().split("\n").sort().join(" ");
+    },
+  };
+}
+
+const REBOOT = "rd.emergency=reboot rd.shell=0 panic=5 systemd.crash_reboot";
+
+Deno.test("GRUB itself counts three boots down, falls back, and rests there", NEEDS, async () => {
+  await using scratch = scratchDirectory("grub");
+  const machine = await grubMachine(scratch.path, ["cos_tries=3"]);
+  for (const left of [2, 1, 0]) {
+    const active = `cos.tries_left=${left} ${REBOOT}`;
+    assert.deepEqual(await machine.boot(), { entry: "cos", active, passive: "" });
+    assert.equal(await machine.variables(), `cos_tries=${left} mine=1`);
+  }
+  for (let i = 0; i < 2; i++) {
+    assert.deepEqual(await machine.boot(), { entry: "fallback", active: "", passive: "upgrade_failure" });
+    assert.equal(await machine.variables(), "cos_tries=0 mine=1");
+  }
+});
+
+Deno.test("GRUB itself counts nothing where nothing is armed, and an older tool's one try", NEEDS, async () => {
+  {
+    await using scratch = scratchDirectory("grub");
+    const machine = await grubMachine(scratch.path, []);
+    assert.deepEqual(await machine.boot(), { entry: "cos", active: "", passive: "" });
+    assert.equal(await machine.variables(), "mine=1");
+  }
+  await using scratch = scratchDirectory("grub");
+  const machine = await grubMachine(scratch.path, ["enable_boot_assessment=yes"]);
+  assert.deepEqual(await machine.boot(), { entry: "cos", active: REBOOT, passive: "" });
+  assert.equal(await machine.variables(), "boot_assessment_tentative=yes enable_boot_assessment=yes mine=1");
+  assert.deepEqual(await machine.boot(), { entry: "fallback", active: "", passive: "upgrade_failure" });
+});
