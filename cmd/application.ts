@@ -33,6 +33,12 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
         withNegated: false,
         brief: "The running system is still on trial, and it is good (as cos boot good says it)",
       },
+      try: {
+        kind: "boolean",
+        optional: true,
+        withNegated: false,
+        brief: "Give it one boot instead of three to say that it is good; refused where GRUB cannot count",
+      },
       retryBad: {
         kind: "boolean",
         optional: true,

@@ -8,6 +8,7 @@ export interface UpgradeFlags extends ImageFlags {
   readonly dryRun?: boolean;
   readonly acceptRunning?: boolean;
   readonly retryBad?: boolean;
+  readonly try?: boolean;
 }
 
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
@@ -16,6 +17,7 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: s
       ...imageSettings(image, flags, system, events),
       acceptRunning: flags.acceptRunning === true,
       retryBad: flags.retryBad === true,
+      once: flags.try === true,
     };
     if (flags.dryRun) {
       const plan = await planUpgradeOnly(system, settings, signal);

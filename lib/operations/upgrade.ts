@@ -1,6 +1,8 @@
 /** An upgrade: the named image becomes the active system, the one that runs becomes the fallback. */
 import type { Events } from "../base/events.ts";
 import type { Digest } from "../base/digest.ts";
+import { CosError } from "../base/errors.ts";
+import { OBSTACLES } from "../boot/counter.ts";
 import { formatReference } from "../formats/reference.ts";
 import type { ImageRecord } from "../formats/record.ts";
 import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../state/switch.ts";
@@ -43,6 +45,8 @@ export interface ImageSettings extends SourceSettings, StateOptions {
 export interface UpgradeSettings extends ImageSettings {
   /** `--accept-running`: the running system, which is on trial, is good. */
   acceptRunning: boolean;
+  /** `--try`: the new system gets one boot, and is kept only if it says in it that it is good. */
+  once: boolean;
   /** `--retry-bad`: also an image that fell back on this machine. */
   retryBad: boolean;
 }
@@ -65,8 +69,8 @@ export interface UpgradePlan {
   before: SlotSummary[];
   /** The slot that holds the system to fall back to now; its image is passive afterwards. */
   keep: Slot;
-  /** GRUB will count the new system's boots, if that can mark itself good; else nothing falls back by itself. */
-  trial: boolean;
+  /** So many boots GRUB will give the new system, if that can mark itself good; 0: nothing falls back by itself. */
+  trial: 0 | 1 | 3;
   warnings: string[];
 }
 
@@ -136,7 +140,8 @@ async function planUpgrade(
   }
   const { name, fd } = view.partition, freeBytes = system.kernel.fstatfs(fd).available;
   if (action === "install") checkSpace(source, freeBytes, name);
-  const warning = obstacleWarning(view.counter.obstacle);
+  const { obstacle } = view.counter, warning = obstacleWarning(obstacle);
+  if (settings.once && obstacle !== undefined) throw cannotTry(source.name, OBSTACLES[obstacle]);
   return {
     action,
     source,
@@ -146,9 +151,15 @@ async function planUpgrade(
     freeBytes,
     before: describeSlots(view),
     keep,
-    trial: action === "install" && view.state.counts,
+    trial: action !== "install" || !view.state.counts ? 0 : settings.once ? 1 : 3,
     warnings: warning === undefined ? [] : [warning],
   };
+}
+
+function cannotTry(name: string, why: string): CosError {
+  return new CosError("NOT_COUNTING", `Cannot try ${name} for one boot: ${why}.`, {
+    hint: "See what is missing with cos boot status, or upgrade without --try.",
+  });
 }
 
 function whatToDo({ state, slots, record }: View, digest: Digest | undefined): UpgradeAction {
@@ -188,7 +199,8 @@ async function applyUpgrade(
       try {
         const ready = session.look();
         const arm = ready.state.counts && installed.marksItself;
-        const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm });
+        if (settings.once && !arm) throw cannotTry(plan.source.name, CANNOT_MARK);
+        const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm, once: settings.once });
         if (switchPlan === undefined) throw new Error("a state with a slot to keep has a plan");
         signal.throwIfAborted();
         const record = newImageRecord(source, installed, plan.waiver, system.now());

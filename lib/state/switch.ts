@@ -62,8 +62,11 @@ export type SwitchStep =
   | { do: "checkpoint" };
 
 export type Intent =
-  /** `transition` takes the place of active. `arm`: it will mark itself good, so its tries can be counted. */
-  | { kind: "upgrade"; arm: boolean }
+  /**
+   * `transition` takes the place of active. `arm`: it will mark itself good, so its tries can be counted; `once`: it gets one
+   * only.
+   */
+  | { kind: "upgrade"; arm: boolean; once?: boolean }
   | { kind: "rollback"; arm: boolean }
   /** The first images on an empty partition. */
   | { kind: "deploy" };
@@ -106,7 +109,8 @@ export function planSwitch(state: SlotState, intent: Intent): SwitchPlan | undef
     case "upgrade": {
       const keep = slotToKeep(state);
       if (keep === undefined || state.names[keep] === undefined) return undefined;
-      return keep === "active" ? upgradeKeepActive(state, intent.arm) : upgradeKeepPassive(state, intent.arm);
+      const tries = !intent.arm ? "" : intent.once === true ? "1" : "3";
+      return keep === "active" ? upgradeKeepActive(state, tries) : upgradeKeepPassive(state, tries);
     }
     case "rollback":
       return planRollback(state, intent.arm);
@@ -124,17 +128,18 @@ function planDeploy({ names, counts, tries }: SlotState): SwitchPlan | undefined
   return { before, after: list.steps, keeps: "none" };
 }
 
-function upgradeKeepActive(state: SlotState, arm: boolean): SwitchPlan {
+/** @param tries what is left to be counted at the end. */
+function upgradeKeepActive(state: SlotState, tries: string): SwitchPlan {
   const list = new StepList();
   list.spare(state, "passive");
-  return takeOver(list, state, "transition", arm);
+  return takeOver(list, state, "transition", tries);
 }
 
 /**
  * The running active image gets the name passive as well, then `from` takes the name active. Where GRUB counts, the kept
  * image is labelled before: an old entry that matches labels then fails on it and falls back to it, until the next step.
  */
-function takeOver(list: StepList, state: SlotState, from: "transition" | "spare", arm: boolean): SwitchPlan {
+function takeOver(list: StepList, state: SlotState, from: "transition" | "spare", tries: string): SwitchPlan {
   const { counts } = state, relabel = relabels(state);
   // In a moment both names are one image, and then GRUB must not count down to a fallback entry that may not match its label.
   if (counts && state.tries !== "") list.tries("3");
@@ -145,12 +150,13 @@ function takeOver(list: StepList, state: SlotState, from: "transition" | "spare"
   const before = list.steps.splice(0);
   list.rename(from, "active").checkpoint();
   if (!counts && relabel("active")) list.label("passive", SLOT_LABELS.passive);
-  if (counts && !arm) list.tries("");
+  // Only now: until the switch counts, a cut costs the old system a try, and two cuts in a row must not use them up.
+  if (counts && tries !== "3") list.tries(tries);
   list.dropSpare(from === "transition" && state.names.passive !== undefined);
   return { before, after: list.steps, keeps: "passive" };
 }
 
-function upgradeKeepPassive(state: SlotState, arm: boolean): SwitchPlan {
+function upgradeKeepPassive(state: SlotState, tries: string): SwitchPlan {
   const { counts } = state, list = new StepList(), relabel = relabels(state);
   list.spare(state, "active");
   // A machine that rests on its fallback must go on doing so until the new system is there.
@@ -158,7 +164,7 @@ function upgradeKeepPassive(state: SlotState, arm: boolean): SwitchPlan {
   if (relabel("transition")) list.label("transition", SLOT_LABELS.active);
   const before = list.steps.splice(0);
   list.rename("transition", "active").checkpoint();
-  if (counts) list.tries(arm ? "3" : "");
+  if (counts) list.tries(tries);
   list.dropSpare(state.names.active !== undefined);
   return { before, after: list.steps, keeps: "passive" };
 }
@@ -173,7 +179,7 @@ function planRollback(state: SlotState, arm: boolean): SwitchPlan | undefined {
   if (names.active !== undefined && (keep === "active" || images.get(names.active)?.ranWell === true)) {
     // Passive's image keeps its name `spare` on the way: that one becomes active.
     list.spare(state, "passive");
-    return takeOver(list, state, "spare", arm);
+    return takeOver(list, state, "spare", arm ? "3" : "");
   }
   // The machine runs passive because active is bad: both names become the passive image. For a moment its label fits only the
   // fallback entry, so GRUB must be on its way there: resting on it already, or counting down to it.

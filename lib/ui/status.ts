@@ -115,7 +115,10 @@ export function renderPlan(plan: UpgradePlan): string {
       detail("plan", "it is the passive system already: switch, without fetching anything");
       break;
     case "install":
-      if (plan.trial) detail("trial", "GRUB counts 3 boots in which it must say that it is good, else it falls back");
+      if (plan.trial > 0) {
+        const boots = plan.trial === 1 ? "1 boot" : `${plan.trial} boots`;
+        detail("trial", `GRUB counts ${boots} in which it must say that it is good, else it falls back`);
+      }
       if (plan.fetchBytes > 0) detail("fetch", `${formatSize(plan.fetchBytes)}; ${formatSize(plan.freeBytes)} free`);
       break;
   }

@@ -322,3 +322,31 @@ Deno.test("what a cut upgrade has armed is taken back before a good system's che
   assert.equal(await good(booted, "--checks"), "It is marked good already; nothing is counted.\n");
   assert.deepEqual(await variables(machine.state), {});
 });
+
+Deno.test("upgrade --try: one boot, kept only if it is marked good; refused where that cannot be had", async () => {
+  await using machine = await countingMachine();
+  {
+    await using booted = await boot(machine, "active");
+    await good(booted);
+    const { status, err } = await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify", "--try");
+    assert.equal(status, 0, err);
+    assert.match(err, /trial {4}GRUB counts 1 boot in which/);
+  }
+  assert.equal((await chooseEntry(machine.state)).entry, "cos");
+  {
+    // The last try, and the only one: it runs, so it may still be marked.
+    await using booted = await boot(machine, "active");
+    const { runningIsOnTrial, fellBack } = await told(booted.cos("boot", "status", "--json"));
+    assert.deepEqual([runningIsOnTrial, fellBack], [true, false]);
+  }
+  assert.equal((await chooseEntry(machine.state)).entry, "fallback");
+  await using booted = await boot(machine, "passive");
+  assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify", "--try")).status, 40);
+  const before = await variables(machine.state);
+  const plain = await booted.cos("upgrade", "oci:/tmp/os:plain", "--no-verify", "--try");
+  assert.equal(plain.status, 43);
+  assert.match(plain.err, /^Error: Cannot try oci:\/tmp\/os:plain for one boot: the new system has no enabled unit/m);
+  assert.deepEqual(await variables(machine.state), before);
+  assert.equal((await booted.cos("boot", "install", "--remove")).status, 0);
+  assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v3", "--no-verify", "--try")).status, 43);
+});
