@@ -34,6 +34,7 @@ const NAMES: Record<number, string> = {
   75: "EOVERFLOW",
   84: "EILSEQ",
   95: "EOPNOTSUPP",
+  107: "ENOTCONN",
   116: "ESTALE",
   117: "EUCLEAN",
   122: "EDQUOT",

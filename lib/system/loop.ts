@@ -96,7 +96,8 @@ export function loopBacking(kernel: Kernel, pid: number, number: number): LoopBa
       ino: Number(view.getBigUint64(8, true)),
     };
   } catch (thrown) {
-    if (hasErrno(thrown, "ENXIO")) return undefined;
+    // Free, or on a file of FUSE or NFS whose server is gone: somebody else's, and no image on a state partition.
+    if (hasErrno(thrown, "ENXIO", "ENOTCONN", "ESTALE")) return undefined;
     throw thrown;
   } finally {
     node[Symbol.dispose]();
