@@ -136,7 +136,8 @@ async function planUpgrade(
   // What is there already may be asked for again and again, by a controller too.
   if (action !== "nothing") {
     refuseKnownBad(view.record.record, digest, settings.retryBad);
-    refuseOnTrial(view, settings.acceptRunning);
+    // A switch gives nothing up: the system on trial becomes the passive one.
+    if (action === "install") refuseOnTrial(view, settings.acceptRunning);
   }
   const { name, fd } = view.partition, freeBytes = system.kernel.fstatfs(fd).available;
   if (action === "install") checkSpace(source, freeBytes, name);

@@ -12,6 +12,9 @@ export function renderBootStatus(status: BootStatus): string {
     lines.push(`Running: the ${running} system${status.runningIsOnTrial ? ", on trial" : ""}.`);
   }
   if (counts && tries !== "" && tries !== "0") lines.push(`Tries left: ${tries}; then the passive system boots.`);
+  if (status.runningIsOnTrial && tries === "3") {
+    lines.push("This boot was not counted: it was chosen by hand, or the boot menu reads no hook.");
+  }
   if (status.fellBack) {
     lines.push("The active system failed, and this one runs in its place. To try it again: cos boot retry");
   }
