@@ -103,7 +103,9 @@ async function finds(image: Finished, message: string): Promise<void> {
   await bothWays((thread) =>
     assert.rejects(checkImage(system, image.fd, image.sums, thread), (thrown) => {
       assert.ok(thrown instanceof CosError, String(thrown));
-      assert.deepEqual([thrown.code, thrown.message], ["IMAGE_DAMAGED", `The new image is damaged: ${message}.`]);
+      // A file with two names is met by the one that the directory, in an order of its own each time, has first.
+      const told = thrown.message.replace("/other name", "/tiny");
+      assert.deepEqual([thrown.code, told], ["IMAGE_DAMAGED", `The new image is damaged: ${message}.`]);
       return true;
     })
   );
