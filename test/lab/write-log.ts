@@ -1,0 +1,110 @@
+/**
+ * A disk whose every write and flush is recorded: a storage daemon of QEMU stands between a file and a loop device, so that the
+ * real program works on it with the real kernel, and writes down what reaches the disk. The log has the format of the kernel's
+ * dm-log-writes: a sector about the log, then for each entry one sector that describes it, and its data.
+ */
+import { spawn } from "node:child_process";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { disposable } from "./cleanup.ts";
+import { attach } from "./disk.ts";
+
+/** Debian packages that recording needs. */
+export const WRITE_LOG_PACKAGES = ["qemu-system-common"];
+
+export type LogEntry =
+  | { do: "write"; offset: number; data: Uint8Array }
+  /** All that was written before it is on the disk; of what comes after, anything may be, up to the next one. */
+  | { do: "flush" };
+
+const MAGIC = 0x6a736677736872n;
+const FLUSH = 1, FUA = 2, DISCARD = 4, MARK = 8;
+
+/** Throws where it is no log, or ends within an entry. */
+export function parseWriteLog(bytes: Uint8Array, position = Infinity): LogEntry[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 28 || view.getBigUint64(0, true) !== MAGIC || view.getBigUint64(8, true) !== 1n) {
+    throw new Error("This is no write log");
+  }
+  const count = Math.min(recordsIn(view), position), sector = view.getUint32(24, true);
+  const entries: LogEntry[] = [];
+  let at = sector;
+  for (let i = 0; i < count; i++) {
+    if (at + 32 > bytes.length) throw new Error(`The write log ends before entry ${i} of ${count}`);
+    const offset = Number(view.getBigUint64(at, true)) * sector;
+    const length = Number(view.getBigUint64(at + 8, true)) * sector;
+    const flags = Number(view.getBigUint64(at + 16, true));
+    at += sector;
+    const stored = (flags & (DISCARD | MARK)) === 0;
+    if (stored && at + length > bytes.length) throw new Error(`The write log ends within entry ${i} of ${count}`);
+    // What is discarded reads as zeros here: the worst that a disk can make of it.
+    const data = stored ? bytes.subarray(at, at + length) : new Uint8Array((flags & DISCARD) === 0 ? 0 : length);
+    if (stored) at += length;
+    if ((flags & FLUSH) !== 0) entries.push({ do: "flush" });
+    if (length > 0 && data.length > 0) entries.push({ do: "write", offset, data });
+    // A write that is on the disk by its own order is taken for one with a flush: earlier ones may still be missing, but no
+    // filesystem here relies on less.
+    if ((flags & FUA) !== 0) entries.push({ do: "flush" });
+  }
+  return entries;
+}
+
+const recordsIn = (view: DataView) => Number(view.getBigUint64(16, true));
+
+export interface RecordedDisk extends AsyncDisposable {
+  /** The loop device. */
+  device: string;
+  /** How many records the log holds by now: what comes after can be left out. */
+  position(): number;
+  /** Ends the recording and gives what was written since it began, or up to a position. */
+  finish(position?: number): Promise<LogEntry[]>;
+}
+
+/** A disk with the contents of the file `base`, in `directory`, which holds nothing else of that name. */
+export async function recordDisk(base: string, directory: string, name: string): Promise<RecordedDisk> {
+  await using made = new AsyncDisposableStack();
+  const [disk, log, exported] = ["raw", "log", "export"].map((kind) => join(directory, `${name}.${kind}`)) as [
+    string,
+    string,
+    string,
+  ];
+  copyFileSync(base, disk);
+  for (const path of [log, exported]) writeFileSync(path, "");
+  const daemon = spawn("qemu-storage-daemon", [
+    ...["--blockdev", `driver=file,node-name=disk,filename=${disk}`],
+    ...["--blockdev", `driver=file,node-name=log,filename=${log}`],
+    ...["--blockdev", "driver=blklogwrites,node-name=recorded,file=disk,log=log,log-super-update-interval=1"],
+    ...["--export", `type=fuse,id=export,node-name=recorded,mountpoint=${exported},writable=on`],
+  ], { stdio: ["ignore", "ignore", "pipe"], detached: true });
+  let words = "";
+  daemon.stderr.on("data", (chunk: Uint8Array) => words += new TextDecoder().decode(chunk));
+  const ended = new Promise<void>((resolve) => {
+    daemon.on("error", (error) => (words += error.message, resolve()));
+    daemon.on("close", () => resolve());
+  });
+  const running = () => daemon.pid !== undefined && daemon.exitCode === null && daemon.signalCode === null;
+  made.use(disposable(async () => {
+    if (running()) daemon.kill("SIGTERM");
+    await ended;
+  }));
+  for (let tries = 0; !isMounted(exported); tries++) {
+    if (!running() || tries === 1000) throw new Error(`qemu-storage-daemon does not export the disk: ${words.trim()}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const loop = made.use(await attach(exported));
+  const kept = made.move();
+  const { close } = disposable(() => kept.disposeAsync());
+  return {
+    device: loop.device,
+    position: () => recordsIn(new DataView(readFileSync(log).buffer)),
+    finish: async (position) => {
+      await close();
+      return parseWriteLog(readFileSync(log), position);
+    },
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function isMounted(path: string): boolean {
+  return readFileSync("/proc/self/mountinfo", "utf8").split("\n").some((line) => line.split(" ")[4] === path);
+}
