@@ -1,16 +1,13 @@
-/**
- * What two readers find on a state partition: GRUB's own code, which does not replay the journal, and Linux, whose mount does.
- * Images are told apart by their content, the label left out.
- */
+/** What Linux finds on a state partition, whose mount replays the journal. Images are told apart by content, the label left out. */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { mount } from "./disk.ts";
-import { runProgram } from "./machine.ts";
-
-/** Debian packages that looking needs. */
-export const DISK_VIEW_PACKAGES = ["grub-common", "e2fsprogs", "mount"];
+import { byteStringOf } from "../../lib/base/byte-string.ts";
+import { extents } from "../../lib/system/extents.ts";
+import { AT_FDCWD, O_RDONLY } from "../../lib/system/kernel.ts";
+import { LinuxKernel } from "../../lib/system/linux-kernel.ts";
+import type { StateFilesystem } from "./disk.ts";
 
 export const SLOTS = ["active", "passive"] as const;
 export type Slot = typeof SLOTS[number];
@@ -26,7 +23,7 @@ export function imageDigest(bytes: Uint8Array): string {
     let block = bytes.subarray(at, at + BLOCK);
     if (Buffer.compare(block, ZEROS) === 0) continue;
     if (at === 0) {
-      block = block.slice();
+      block = new Uint8Array(block); // a copy: the slice of a Buffer is none
       block.fill(0, LABEL_AT, LABEL_AT + LABEL_LENGTH);
     }
     hash.update(`${at} `).update(block);
@@ -41,10 +38,19 @@ export interface LinuxFile {
   label?: string;
 }
 
-/** Files of `cOS` by name, as the kernel sees them once it has replayed the journal; that stays so on the device. */
-export async function linuxView(device: string): Promise<Map<string, LinuxFile>> {
-  await using mounted = await mount(device, "rw");
-  return filesOf(mounted.path);
+const kernel = new LinuxKernel();
+
+/**
+ * Files of `cOS` by name, as the kernel sees them once it has replayed the journal; that stays so on the device. The mount is one
+ * that only this process sees, and ends with its descriptor.
+ */
+export function linuxView(device: string, filesystem: StateFilesystem): Map<string, LinuxFile> {
+  const root = kernel.mountDetached(filesystem, byteStringOf(device), { readOnly: false, attributes: 0 });
+  try {
+    return filesOf(`/proc/self/fd/${root}`);
+  } finally {
+    kernel.close(root);
+  }
 }
 
 export function filesOf(state: string): Map<string, LinuxFile> {
@@ -55,7 +61,7 @@ export function filesOf(state: string): Map<string, LinuxFile> {
     const path = join(directory, name), { ino } = lstatSync(path);
     let file = seen.get(ino);
     if (file === undefined) {
-      const bytes = readFileSync(path);
+      const bytes = name.endsWith(".img") ? readSparse(path) : readFileSync(path);
       file = name.endsWith(".img")
         ? { ino, digest: imageDigest(bytes), label: labelOf(bytes) }
         : { ino, digest: createHash("sha1").update(bytes).digest("hex") };
@@ -66,52 +72,26 @@ export function filesOf(state: string): Map<string, LinuxFile> {
   return files;
 }
 
+/** What no extent is for reads as zeros, and is not asked for. */
+function readSparse(path: string): Uint8Array {
+  const fd = kernel.openat(AT_FDCWD, byteStringOf(path), O_RDONLY);
+  try {
+    const bytes = new Uint8Array(kernel.fstat(fd).size);
+    for (const { offset, length } of extents(kernel, fd)) {
+      const end = Math.min(offset + length, bytes.length);
+      for (let at = offset; at < end;) {
+        const n = kernel.pread(fd, bytes.subarray(at, end), at);
+        if (n === 0) break;
+        at += n;
+      }
+    }
+    return bytes;
+  } finally {
+    kernel.close(fd);
+  }
+}
+
 function labelOf(bytes: Uint8Array): string {
   const label = bytes.subarray(LABEL_AT, LABEL_AT + LABEL_LENGTH), end = label.indexOf(0);
   return new TextDecoder().decode(label.subarray(0, end < 0 ? LABEL_LENGTH : end));
-}
-
-/** What GRUB needs to start a system. */
-const BOOT_FILES = ["/etc/cos/bootargs.cfg", "/boot/vmlinuz", "/boot/initrd"];
-
-/**
- * GRUB's view: for each slot a digest of the boot files that GRUB reads through it, `none` where there is no such image, or
- * `broken` where one of them cannot be read.
- */
-export class GrubReader {
-  readonly #directory: string;
-  /** By the image's digest. */
-  readonly #boot = new Map<string, string>();
-
-  constructor(directory: string) {
-    this.#directory = directory;
-  }
-
-  async view(disk: string): Promise<Record<Slot, string>> {
-    const [active, passive] = await Promise.all(SLOTS.map((slot) => this.#slot(disk, slot)));
-    return { active: active ?? "none", passive: passive ?? "none" };
-  }
-
-  async #slot(disk: string, slot: Slot): Promise<string> {
-    const copy = join(this.#directory, `${slot}.of-grub`);
-    rmSync(copy, { force: true });
-    const { err } = await runProgram("grub-fstest", [disk, "cp", `(loop0)/cOS/${slot}.img`, copy]);
-    if (/file .* not found|unknown filesystem/.test(err) || !existsSync(copy)) return "none";
-    if (err !== "") return "broken";
-    const digest = imageDigest(readFileSync(copy));
-    const known = this.#boot.get(digest) ?? await this.bootFiles(copy);
-    this.#boot.set(digest, known);
-    return known;
-  }
-
-  /** A digest of the boot files in an image, read by GRUB. */
-  async bootFiles(image: string): Promise<string> {
-    const hash = createHash("sha1");
-    for (const file of BOOT_FILES) {
-      const { out, err } = await runProgram("grub-fstest", [image, "cat", `(loop0)${file}`]);
-      if (err !== "" || out === "") return "broken";
-      hash.update(`${file} ${out.length} `).update(out);
-    }
-    return hash.digest("hex");
-  }
 }

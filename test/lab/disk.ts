@@ -77,7 +77,7 @@ export async function createDisk(options: DiskOptions = {}): Promise<LabDisk> {
   return { path, device: loop.device, partitions: paths, close, [Symbol.asyncDispose]: close };
 }
 
-async function makeFilesystem(device: string, label: string, type: StateFilesystem): Promise<void> {
+export async function makeFilesystem(device: string, label: string, type: StateFilesystem): Promise<void> {
   switch (type) {
     case "ext4":
       await run("mke2fs", [...EXT4, "-L", label, device]);

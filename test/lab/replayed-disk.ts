@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 
-const BLOCK = 4096;
+export const BLOCK = 4096;
 const ZEROS = new Uint8Array(BLOCK);
 
 export class ReplayedDisk {
@@ -42,6 +42,15 @@ export class ReplayedDisk {
   /** Differs where the contents do. */
   sum(): string {
     return [...this.#sum].map((word) => word.toString(16).padStart(8, "0")).join("");
+  }
+
+  /** Of some of its blocks. */
+  sumOf(blocks: Iterable<number>): string {
+    const sum = [0, 0, 0, 0];
+    for (const block of blocks) {
+      for (let i = 0; i < 4; i++) sum[i] = (sum[i] ?? 0) ^ (this.#sums[block * 4 + i] ?? 0);
+    }
+    return sum.join(" ");
   }
 
   /** Into a file that a loop device may be on: its length does not stay, but comes back. */
