@@ -2,13 +2,25 @@
  * Cuts the power at every flush, and in between, of what the real program writes on a real kernel, and looks whether the
  * machine would still boot.
  *
- *   powercut.ts [--seed N] [--short] [--filesystem ext4|xfs|btrfs]
+ *   powercut.ts [--seed N] [--short] [--controls] [--filesystem ext4|xfs|btrfs]
  */
-import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { scratchDirectory } from "../test/lab/cleanup.ts";
 import type { StateFilesystem } from "../test/lab/disk.ts";
-import { cutLab, cutOperation, recordOperations } from "../test/lab/power-cut.ts";
+import { CONTROLS } from "../test/lab/cut-controls.ts";
+import {
+  type CutLab,
+  cutLab,
+  cutOperation,
+  type CutResult,
+  type Operation,
+  recordControls,
+  recordOperations,
+} from "../test/lab/power-cut.ts";
+
+interface Settings {
+  seed: number;
+  subsets: number;
+}
 
 async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
@@ -16,27 +28,49 @@ async function main(args: string[]): Promise<number> {
     options: {
       seed: { type: "string", default: "1" },
       short: { type: "boolean", default: false },
+      controls: { type: "boolean", default: false },
       filesystem: { type: "string", default: "ext4" },
     },
   });
-  const settings = { seed: Number(values.seed), subsets: values.short ? 4 : 20 };
-  // Each state is written anew, and flushed: in memory that costs nothing.
-  if (existsSync("/dev/shm")) Deno.env.set("TMPDIR", "/dev/shm");
-  await using scratch = scratchDirectory("powercut");
-  const lab = await cutLab(scratch.path, values.filesystem as StateFilesystem);
+  const settings = { seed: Number(values.seed), subsets: values.short ? 4 : 40 };
+  await using lab = await cutLab(values.filesystem as StateFilesystem);
+  const operations = await recordOperations(lab);
+  return values.controls ? await controls(lab, settings) : await cutAll(lab, operations, settings);
+}
+
+async function cutAll(lab: CutLab, operations: readonly Operation[], settings: Settings): Promise<number> {
   const sum = { states: 0, failed: 0, mixed: 0 };
-  for (const operation of await recordOperations(lab)) {
-    const started = Date.now(), result = await cutOperation(lab, operation, settings);
-    console.log(
-      `${operation.name}: ${result.states} states at ${result.flushes} flushes, ${result.failed} failed, ` +
-        `${result.mixed} mixed; ${result.repairs} repaired (${((Date.now() - started) / 1000).toFixed(1)} s)`,
-    );
-    for (const [what, where] of result.failures) console.log(`  failed: ${what}; first ${where}`);
-    for (const [what, where] of result.mixtures) console.log(`  mixed: ${what}; first ${where}`);
+  for (const operation of operations) {
+    const result = await cutAndTell(lab, operation, settings);
     for (const key of ["states", "failed", "mixed"] as const) sum[key] += result[key];
   }
   console.log(`${sum.states} states, ${sum.failed} failed, ${sum.mixed} mixed`);
   return sum.failed > 0 ? 1 : 0;
+}
+
+/** Each must be found wrong, but for the one that is right. */
+async function controls(lab: CutLab, settings: Settings): Promise<number> {
+  const missed: string[] = [];
+  for (const [i, operation] of (await recordControls(lab, CONTROLS)).entries()) {
+    const { failed } = await cutAndTell(lab, operation, settings), right = CONTROLS[i]?.right === true;
+    if ((failed === 0) !== right) missed.push(operation.name);
+  }
+  for (const name of missed) console.log(`the checks do not judge this control as they must: ${name}`);
+  console.log(`${CONTROLS.length} controls, ${missed.length} failed`);
+  return missed.length > 0 ? 1 : 0;
+}
+
+async function cutAndTell(lab: CutLab, operation: Operation, settings: Settings): Promise<CutResult> {
+  const started = Date.now(), result = await cutOperation(lab, operation, settings);
+  console.log(
+    `${operation.name}: ${result.states} states at ${result.flushes} flushes, ${result.failed} failed, ` +
+      `${result.mixed} mixed, ${result.torn} with a torn superblock; ${result.repairs} repaired (${
+        ((Date.now() - started) / 1000).toFixed(1)
+      } s)`,
+  );
+  for (const [what, where] of result.failures) console.log(`  failed: ${what}; first ${where}`);
+  for (const [what, where] of result.mixtures) console.log(`  mixed: ${what}; first ${where}`);
+  return result;
 }
 
 Deno.exitCode = await main(Deno.args);

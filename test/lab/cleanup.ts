@@ -88,8 +88,8 @@ function remove(item: Pending): void {
   if (at >= 0) pending.splice(at, 1);
 }
 
-/** A directory of its own for one run. It lies in TMPDIR, which must have room for the disk's written blocks. */
-export function scratchDirectory(name = "lab"): Closable & { path: string } {
-  const path = mkdtempSync(join(tmpdir(), `cos-${name}-`));
+/** A directory of its own for one run. Where nothing is said, it lies in TMPDIR: there must be room for the disk's written blocks. */
+export function scratchDirectory(name = "lab", parent = tmpdir()): Closable & { path: string } {
+  const path = mkdtempSync(join(parent, `cos-${name}-`));
   return { path, ...disposable(() => rmSync(path, { recursive: true, force: true })) };
 }

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { attach, type StateFilesystem } from "./disk.ts";
 import { imageDigest, type LinuxFile, linuxView, type Slot, SLOTS } from "./disk-views.ts";
+import { hasTornSuperblock } from "./ext-superblock.ts";
 import { GrubReader } from "./grub-reader.ts";
 import { runProgram } from "./machine.ts";
 import type { ReplayedDisk } from "./replayed-disk.ts";
@@ -34,6 +35,8 @@ export interface Verdict {
   problems: string[];
   /** GRUB's kernel and Linux's root come from two images; the next boot is right. */
   mixed?: string;
+  /** The partition's own superblock is written by half: a disk of small sectors can do that to any ext4. */
+  torn?: boolean;
 }
 
 type Files = Map<string, LinuxFile>;
@@ -73,13 +76,16 @@ export class CutChecker implements AsyncDisposable {
   async check(disk: ReplayedDisk, last: boolean): Promise<Verdict> {
     disk.save(this.#file);
     const grub = await this.#grub.view(this.#file, disk);
+    const torn = hasTornSuperblock(disk.bytes);
+    // No filesystem's owner can help that; it is counted, and the check that an initramfs makes has to mend it.
+    if (torn) await runProgram("e2fsck", ["-fy", this.#file]);
     let linux: Files;
     try {
       linux = this.#look();
     } catch (error) {
-      return { problems: [`Linux does not mount it: ${error instanceof Error ? error.message : error}`] };
+      return { problems: [`Linux does not mount it: ${error instanceof Error ? error.message : error}`], torn };
     }
-    const verdict = this.#boots(grub, linux, last);
+    const verdict = { ...this.#boots(grub, linux, last), torn };
     if (verdict.mixed !== undefined) await this.#checkMixed(verdict, linux);
     const print = fingerprint(linux);
     const repair = this.#repaired.get(print) ?? await this.#repair(linux, last);

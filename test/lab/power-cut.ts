@@ -1,6 +1,20 @@
 /** Operations of the real program, each recorded on a disk of its own and cut at every flush and in between. */
-import { copyFileSync, truncateSync, writeFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
+import { scratchDirectory } from "./cleanup.ts";
+import type { Control } from "./cut-controls.ts";
 import { CutChecker, type KnownImage, knownImage } from "./cut-check.ts";
 import { attach, makeFilesystem, mount, type StateFilesystem } from "./disk.ts";
 import { GrubReader } from "./grub-reader.ts";
@@ -21,7 +35,8 @@ export interface Operation {
   fromNothing: boolean;
 }
 
-export interface CutLab {
+export interface CutLab extends AsyncDisposable {
+  /** A scratch directory. */
   directory: string;
   cos: string;
   filesystem: StateFilesystem;
@@ -33,13 +48,18 @@ const MIB = 1 << 20;
 /** XFS is no smaller. */
 const SIZES = { ext4: 96, xfs: 320, btrfs: 160 };
 
-/** @param directory it should lie in memory: the disks' flushes are many. */
-export async function cutLab(directory: string, filesystem: StateFilesystem = "ext4"): Promise<CutLab> {
+export async function cutLab(filesystem: StateFilesystem = "ext4"): Promise<CutLab> {
+  await using made = new AsyncDisposableStack();
+  // Each state is written anew, and flushed: in memory that costs nothing.
+  const memory = existsSync("/dev/shm") ? "/dev/shm" : undefined;
+  const { path: directory } = made.use(scratchDirectory("powercut", memory));
   const layout = join(directory, "os");
   writeSmallOs(layout, { v1: {}, v2: {}, v3: {} });
+  const cos = await staticFile(), kept = made.move();
   return {
     directory,
-    cos: await staticFile(),
+    cos,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
     filesystem,
     install: (tag) => [`oci:${layout}:${tag}`, "--no-verify", "--size", "16"],
   };
@@ -49,9 +69,15 @@ export async function cutLab(directory: string, filesystem: StateFilesystem = "e
 export type Work = (device: string, mountPoint: string) => Promise<void>;
 
 /** Records `work` on a copy of `base`; the log ends before the unmount, and the disk is whole after it. */
-export async function record(lab: CutLab, base: string, name: string, work: Work): Promise<[LogEntry[], string]> {
+export async function record(
+  lab: CutLab,
+  base: string,
+  name: string,
+  work: Work,
+  options = "rw",
+): Promise<[LogEntry[], string]> {
   await using recorded = await recordDisk(base, lab.directory, name);
-  const mounted = await mount(recorded.device, "rw");
+  await using mounted = await mount(recorded.device, options);
   await work(recorded.device, mounted.path);
   const position = recorded.position();
   await mounted.close();
@@ -113,10 +139,48 @@ export async function recordOperations(lab: CutLab): Promise<Operation[]> {
   return operations;
 }
 
+/** Blocks of zeros become holes, and none are marked as unwritten: GRUB does not know that mark. */
+function copySparse(from: string, to: string): void {
+  const bytes = readFileSync(from), fd = openSync(to, "w"), block = 4096, zeros = new Uint8Array(block);
+  ftruncateSync(fd, bytes.length);
+  for (let at = 0; at < bytes.length; at += block) {
+    if (Buffer.compare(bytes.subarray(at, at + block), zeros) !== 0) writeSync(fd, bytes, at, block, at);
+  }
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+/** The same checks, of other orders of steps: on a machine with a good v2, a v1 that may be bad, and v3 to come. */
+export async function recordControls(lab: CutLab, controls: readonly Control[]): Promise<Operation[]> {
+  const [v1Disk, v2Disk, v3Disk] = ["deploy", "first-upgrade", "upgrade"].map((name) =>
+    join(lab.directory, `${name}.raw`)
+  ) as [string, string, string];
+  const v1 = await imagesOf(lab, v1Disk, { active: "v1" });
+  const v2 = await imagesOf(lab, v2Disk, { active: "v2" }), v3 = await imagesOf(lab, v3Disk, { active: "v3" });
+  const base = join(lab.directory, "control.raw");
+  copyFileSync(v2Disk, base);
+  {
+    await using other = await attach(v3Disk);
+    await using source = await mount(other.device);
+    await using loop = await attach(base);
+    await using target = await mount(loop.device, "rw");
+    copySparse(join(source.path, "cOS/active.img"), join(target.path, "cOS/transition.img"));
+  }
+  const operations: Operation[] = [], images = [...asNew(v1), ...v2, ...asNew(v3)];
+  for (const [i, { name, options, steps }] of controls.entries()) {
+    const work: Work = async (_device, mountPoint) => await steps(join(mountPoint, "cOS"));
+    const [log] = await record(lab, base, `control-${i}`, work, options);
+    operations.push({ name, base, log, images, fromNothing: false });
+  }
+  return operations;
+}
+
 export interface CutResult {
   states: number;
   failed: number;
   mixed: number;
+  /** The partition's superblock was torn; mended by e2fsck before the rest was looked at. */
+  torn: number;
   repairs: number;
   flushes: number;
   /** Each kind of failure, and where it is seen first. */
@@ -134,6 +198,7 @@ export async function cutOperation(
     states: 0,
     failed: 0,
     mixed: 0,
+    torn: 0,
     repairs: 0,
     flushes: log.filter((entry) => entry.do === "flush").length,
     failures: new Map(),
@@ -145,10 +210,11 @@ export async function cutOperation(
     disk,
   );
   for (const { where, last } of powerCuts(disk, log, random, subsets)) {
-    const { problems, mixed } = await checker.check(disk, last);
+    const { problems, mixed, torn } = await checker.check(disk, last);
     result.states++;
     if (problems.length > 0) result.failed++;
     if (mixed !== undefined) result.mixed++;
+    if (torn === true) result.torn++;
     for (const problem of problems) if (!result.failures.has(problem)) result.failures.set(problem, where);
     if (mixed !== undefined && !result.mixtures.has(mixed)) result.mixtures.set(mixed, where);
   }

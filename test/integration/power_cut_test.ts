@@ -1,0 +1,25 @@
+/** A short form of scripts/powercut: the power goes at every flush of each operation, and at a few moments in between. */
+import assert from "node:assert/strict";
+import { CONTROLS } from "../lab/cut-controls.ts";
+import { cutLab, cutOperation, recordControls, recordOperations } from "../lab/power-cut.ts";
+
+Deno.test("whenever the power goes, GRUB and Linux find a whole system and a way back, and repair mends the rest", async (t) => {
+  await using lab = await cutLab();
+  let states = 0;
+  for (const operation of await recordOperations(lab)) {
+    await t.step(operation.name, async () => {
+      const result = await cutOperation(lab, operation, { seed: 1, subsets: 3 });
+      assert.deepEqual([...result.failures], []);
+      states += result.states;
+    });
+  }
+  assert.ok(states > 250, `only ${states} states were looked at`);
+
+  await t.step("a wrong order of steps is found wrong, the right one is not", async () => {
+    const chosen = CONTROLS.slice(0, 2), failed: boolean[] = [];
+    for (const operation of await recordControls(lab, chosen)) {
+      failed.push((await cutOperation(lab, operation, { seed: 1, subsets: 3 })).failed > 0);
+    }
+    assert.deepEqual(failed, chosen.map(({ right }) => right !== true));
+  });
+});

@@ -1,0 +1,114 @@
+/**
+ * Orders of steps that other tools use, or that one would think of first. Each must be found wrong by the same checks: a harness
+ * that cannot fail proves nothing.
+ */
+import { closeSync, fsyncSync, linkSync, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { byteStringOf } from "../../lib/base/byte-string.ts";
+import { checkpoint } from "../../lib/system/checkpoint.ts";
+import { O_DIRECTORY, O_RDONLY } from "../../lib/system/kernel.ts";
+import { LinuxKernel } from "../../lib/system/linux-kernel.ts";
+
+export interface Control {
+  name: string;
+  /** What the partition is mounted with. */
+  options?: string;
+  /** In a state with the good image `active.img`, another `passive.img` that is not known to be good, and `transition.img`. */
+  steps(cOS: string): void | Promise<void>;
+  /** Nothing may be found: our own order, by the same hand. */
+  right?: true;
+}
+
+const AT_FDCWD = -100, RENAME_EXCHANGE = 2;
+
+export const CONTROLS: readonly Control[] = [
+  {
+    name: "our own order",
+    right: true,
+    steps: (cOS) => ownOrder(cOS, () => checkpointed(cOS)),
+  },
+  {
+    name: "our own order, with fsync in the place of checkpoints",
+    steps: (cOS) => ownOrder(cOS, () => synced(cOS)),
+  },
+  {
+    name: "active is renamed away, then the new one takes its name",
+    steps: async (cOS) => {
+      renameSync(join(cOS, "active.img"), join(cOS, "passive.img"));
+      await checkpointed(cOS);
+      renameSync(join(cOS, "transition.img"), join(cOS, "active.img"));
+      await checkpointed(cOS);
+    },
+  },
+  {
+    name: "the new one and active exchange their names",
+    steps: async (cOS) => {
+      exchange(join(cOS, "transition.img"), join(cOS, "active.img"));
+      await checkpointed(cOS);
+      renameSync(join(cOS, "transition.img"), join(cOS, "passive.img"));
+      await checkpointed(cOS);
+    },
+  },
+  {
+    name: "the last name of an image is renamed over, on a partition mounted with discard",
+    options: "rw,discard",
+    steps: async (cOS) => {
+      linkSync(join(cOS, "active.img"), join(cOS, "relink.img"));
+      renameSync(join(cOS, "relink.img"), join(cOS, "passive.img"));
+      await checkpointed(cOS);
+      // What was passive is gone; now the other last name.
+      unlinkSync(join(cOS, "passive.img"));
+      synced(cOS);
+      renameSync(join(cOS, "transition.img"), join(cOS, "active.img"));
+      await checkpointed(cOS);
+    },
+  },
+];
+
+async function ownOrder(cOS: string, durable: () => void | Promise<void>): Promise<void> {
+  const path = (name: string) => join(cOS, `${name}.img`);
+  linkSync(path("passive"), path("spare"));
+  await durable();
+  linkSync(path("active"), path("relink"));
+  renameSync(path("relink"), path("passive"));
+  await durable();
+  renameSync(path("transition"), path("active"));
+  await durable();
+  label(path("passive"), "COS_PASSIVE");
+  await durable();
+  unlinkSync(path("spare"));
+  await durable();
+}
+
+function synced(directory: string): void {
+  const fd = openSync(directory, "r");
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+async function checkpointed(directory: string): Promise<void> {
+  synced(directory);
+  const kernel = new LinuxKernel(), fd = kernel.openat(AT_FDCWD, byteStringOf(directory), O_RDONLY | O_DIRECTORY);
+  try {
+    // The disk is one of the lab's own, so a freeze that stays does no harm.
+    await checkpoint(kernel, fd, kernel.fstatfs(fd).type, () => Promise.resolve(true));
+  } finally {
+    kernel.close(fd);
+  }
+}
+
+function label(path: string, text: string): void {
+  const fd = openSync(path, "r+");
+  writeSync(fd, new TextEncoder().encode(text.padEnd(16, "\0")), 0, 16, 1144);
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+function exchange(one: string, other: string): void {
+  const symbols = { renameat2: { parameters: ["i32", "buffer", "i32", "buffer", "u32"], result: "i32" } } as const;
+  const libc = Deno.dlopen("libc.so.6", symbols);
+  const bytes = (path: string) => new TextEncoder().encode(`${path}\0`);
+  const result = libc.symbols.renameat2(AT_FDCWD, bytes(one), AT_FDCWD, bytes(other), RENAME_EXCHANGE);
+  libc.close();
+  if (result !== 0) throw new Error(`Cannot exchange ${one} and ${other}`);
+}
