@@ -7,15 +7,8 @@
 import { parseArgs } from "node:util";
 import type { StateFilesystem } from "../test/lab/disk.ts";
 import { CONTROLS } from "../test/lab/cut-controls.ts";
-import {
-  type CutLab,
-  cutLab,
-  cutOperation,
-  type CutResult,
-  type Operation,
-  recordControls,
-  recordOperations,
-} from "../test/lab/power-cut.ts";
+import { recordControls, recordOperations } from "../test/lab/cut-operations.ts";
+import { type CutLab, cutLab, cutOperation, type CutResult, type Operation } from "../test/lab/power-cut.ts";
 
 interface Settings {
   seed: number;
@@ -34,7 +27,7 @@ async function main(args: string[]): Promise<number> {
   });
   const settings = { seed: Number(values.seed), subsets: values.short ? 4 : 40 };
   await using lab = await cutLab(values.filesystem as StateFilesystem);
-  const operations = await recordOperations(lab);
+  const operations = await recordOperations(lab, values.short);
   return values.controls ? await controls(lab, settings) : await cutAll(lab, operations, settings);
 }
 

@@ -1,12 +1,13 @@
 /** A short form of scripts/powercut: the power goes at every flush of each operation, and at a few moments in between. */
 import assert from "node:assert/strict";
 import { CONTROLS } from "../lab/cut-controls.ts";
-import { cutLab, cutOperation, recordControls, recordOperations } from "../lab/power-cut.ts";
+import { recordControls, recordOperations } from "../lab/cut-operations.ts";
+import { cutLab, cutOperation } from "../lab/power-cut.ts";
 
 Deno.test("whenever the power goes, GRUB and Linux find a whole system and a way back, and repair mends the rest", async (t) => {
   await using lab = await cutLab();
   let states = 0;
-  for (const operation of await recordOperations(lab)) {
+  for (const operation of await recordOperations(lab, true)) {
     await t.step(operation.name, async () => {
       const result = await cutOperation(lab, operation, { seed: 1, subsets: 3 });
       assert.deepEqual([...result.failures], []);

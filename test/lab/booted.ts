@@ -34,7 +34,11 @@ exec chroot "$root" /dist/cos "$@"
 `;
 
 /** @param cmdline what GRUB gave to the kernel; the host's own where nothing is said. */
-export async function boot(machine: LabMachine, slot: "active" | "passive", cmdline?: string): Promise<Booted> {
+export async function boot(
+  machine: Pick<LabMachine, "state" | "directory">,
+  slot: "active" | "passive",
+  cmdline?: string,
+): Promise<Booted> {
   await using made = new AsyncDisposableStack();
   const dist = dirname(await staticFile());
   const state = made.use(await mount(machine.state, "ro"));
