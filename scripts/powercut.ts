@@ -57,7 +57,7 @@ async function cutAndTell(lab: CutLab, operation: Operation, settings: Settings)
   const started = Date.now(), result = await cutOperation(lab, operation, settings);
   console.log(
     `${operation.name}: ${result.states} states at ${result.flushes} flushes, ${result.failed} failed, ` +
-      `${result.mixed} mixed, ${result.torn} with a torn superblock; ${result.repairs} repaired (${
+      `${result.mixed} mixed, ${result.torn} with a torn superblock, ${result.spent} that spend tries; ${result.repairs} repaired (${
         ((Date.now() - started) / 1000).toFixed(1)
       } s)`,
   );

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { attach, type StateFilesystem } from "./disk.ts";
 import { imageDigest, type LinuxFile, linuxView, type Slot, SLOTS } from "./disk-views.ts";
 import { hasTornSuperblock } from "./ext-superblock.ts";
-import { GrubReader } from "./grub-reader.ts";
+import { GrubReader, type GrubView } from "./grub-reader.ts";
 import { runProgram } from "./machine.ts";
 import type { ReplayedDisk } from "./replayed-disk.ts";
 
@@ -27,6 +27,8 @@ export interface CheckOptions {
   images: readonly KnownImage[];
   /** There was no system before: until the operation ends there may be none. */
   fromNothing: boolean;
+  /** GRUB counts tries on this machine, and its entries match labels. */
+  counts: boolean;
   /** What `cos` is asked to do where no system is there yet. */
   again: string[];
 }
@@ -37,6 +39,8 @@ export interface Verdict {
   mixed?: string;
   /** The partition's own superblock is written by half: a disk of small sectors can do that to any ext4. */
   torn?: boolean;
+  /** The default entry does not fit the label of its image: tries must be spent before the fallback is reached. */
+  spent?: boolean;
 }
 
 type Files = Map<string, LinuxFile>;
@@ -76,6 +80,7 @@ export class CutChecker implements AsyncDisposable {
   async check(disk: ReplayedDisk, last: boolean): Promise<Verdict> {
     disk.save(this.#file);
     const grub = await this.#grub.view(this.#file, disk);
+    const tries = this.#options.counts ? await this.#tries() : undefined;
     const torn = hasTornSuperblock(disk.bytes);
     // No filesystem's owner can help that; it is counted, and the check that an initramfs makes has to mend it.
     if (torn) await runProgram("e2fsck", ["-fy", this.#file]);
@@ -85,7 +90,8 @@ export class CutChecker implements AsyncDisposable {
     } catch (error) {
       return { problems: [`Linux does not mount it: ${error instanceof Error ? error.message : error}`], torn };
     }
-    const verdict = { ...this.#boots(grub, linux, last), torn };
+    const verdict: Verdict = { ...this.#boots(grub, linux, last), torn };
+    if (tries !== undefined && verdict.mixed === undefined) this.#countDown(verdict, tries, grub, linux);
     if (verdict.mixed !== undefined) await this.#checkMixed(verdict, linux);
     const print = fingerprint(linux);
     const repair = this.#repaired.get(print) ?? await this.#repair(linux, last);
@@ -121,6 +127,30 @@ export class CutChecker implements AsyncDisposable {
     const mixed = `the kernel of ${from}, the root of ${to}`;
     if (last) problems.push(`${mixed}, though the operation has ended`);
     return { problems, mixed };
+  }
+
+  /** As GRUB reads them. */
+  async #tries(): Promise<string> {
+    const { out } = await runProgram("grub-fstest", [this.#file, "cat", "(loop0)/boot_assessment"]);
+    return /^cos_tries=(.*)$/m.exec(out)?.[1] ?? "";
+  }
+
+  /** Which entry is booted, and which one is reached when the tries are used up: entries fit only their label. */
+  #countDown(verdict: Verdict, tries: string, grub: GrubView, linux: Files): void {
+    const { images } = this.#options;
+    const reached = (slot: Slot) => {
+      const file = linux.get(`${slot}.img`), image = images.find(({ digest }) => digest === file?.digest);
+      const boots = file?.label === LABELS[slot] && image?.boot === grub[slot];
+      return boots ? image : undefined;
+    };
+    const order: Slot[] = tries === "0" || grub.active === "none" ? ["passive"] : ["active"];
+    if (/^[123]$/.test(tries)) order.push("passive");
+    const slot = order.find((one) => reached(one) !== undefined), counter = `the counter is "${tries}"`;
+    if (slot === undefined) verdict.problems.push(`${counter}, and no entry that is reached fits its label`);
+    else if (reached(slot)?.good !== true && reached("passive")?.good !== true) {
+      verdict.problems.push(`${counter}, and the way back does not fit its label`);
+    }
+    verdict.spent = slot !== undefined && slot !== order[0];
   }
 
   async #checkMixed({ mixed, problems }: Verdict, linux: Files): Promise<void> {

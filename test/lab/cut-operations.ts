@@ -67,6 +67,12 @@ export async function recordOperations(lab: CutLab, short = false): Promise<Oper
     );
     await add(`repair of an upgrade cut ${name} its commit`, base, all, program(lab, "repair"));
   }
+  const counted = async (name: string, tries: string, images: KnownImage[], work: Work, mounted = true) => {
+    await add(name, await counting(lab, v3Disk, `counting-${tries}.raw`, tries), images, work, mounted);
+    const operation = operations.at(-1);
+    if (operation !== undefined) operation.counts = true;
+  };
+  await counted("rollback where tries are counted", "", [...v2, ...v3], program(lab, "rollback"));
   if (short) return operations;
 
   // On machines that run from one of their images. The other system may be bad: it is nothing to fall back to.
@@ -77,7 +83,26 @@ export async function recordOperations(lab: CutLab, short = false): Promise<Oper
   await found(join(lab.directory, "upgrade-run-from-passive.raw"), "v4");
   await add("rollback run from active", v3Disk, [...v2, ...v3], running(lab, "active", "rollback"), false);
   await add("rollback run from passive", v3Disk, [...v2, ...bad], running(lab, "passive", "rollback"), false);
+
+  const upgradeCounted = "upgrade where tries are counted";
+  await counted(upgradeCounted, "", [...v2, ...v3], program(lab, "upgrade", ...fresh));
+  await found(join(lab.directory, `${upgradeCounted.replaceAll(" ", "-")}.raw`), "v4");
+  const back = running(lab, "passive", "rollback");
+  await counted("rollback of a machine that rests on its fallback", "0", [...v2, ...bad], back, false);
   return operations;
+}
+
+/** The same disk with a GRUB that counts. */
+async function counting(lab: CutLab, base: string, file: string, tries: string): Promise<string> {
+  const path = join(lab.directory, file);
+  copyFileSync(base, path);
+  await using loop = await attach(path);
+  await using mounted = await mount(loop.device, "rw");
+  const block = `# GRUB Environment Block\ncos_tries=${tries}\n`.padEnd(1024, "#");
+  writeFileSync(join(mounted.path, "boot_assessment"), block);
+  writeFileSync(join(mounted.path, "grubcustom"), "source /grub_boot_assessment\n");
+  writeFileSync(join(mounted.path, "grub_boot_assessment"), "load_env cos_tries\n");
+  return path;
 }
 
 /** By the program in the system of that slot, whose initramfs has mounted the partition read-only. */

@@ -21,6 +21,8 @@ export interface Operation {
   log: LogEntry[];
   images: KnownImage[];
   fromNothing: boolean;
+  /** GRUB counts tries. */
+  counts?: boolean;
 }
 
 export interface CutLab extends AsyncDisposable {
@@ -98,6 +100,8 @@ export interface CutResult {
   mixed: number;
   /** The partition's superblock was torn; mended by e2fsck before the rest was looked at. */
   torn: number;
+  /** Tries must be spent before a system is reached. */
+  spent: number;
   repairs: number;
   flushes: number;
   /** Each kind of failure, and where it is seen first. */
@@ -107,7 +111,7 @@ export interface CutResult {
 
 export async function cutOperation(
   lab: CutLab,
-  { base, log, images, fromNothing }: Operation,
+  { base, log, images, fromNothing, counts = false }: Operation,
   { seed, subsets }: { seed: number; subsets: number },
 ): Promise<CutResult> {
   const disk = new ReplayedDisk(base), random = new Random(seed);
@@ -116,6 +120,7 @@ export async function cutOperation(
     failed: 0,
     mixed: 0,
     torn: 0,
+    spent: 0,
     repairs: 0,
     flushes: log.filter((entry) => entry.do === "flush").length,
     failures: new Map(),
@@ -123,15 +128,16 @@ export async function cutOperation(
   };
   const again = ["deploy", ...lab.install("v1")];
   await using checker = await CutChecker.open(
-    { directory: lab.directory, cos: lab.cos, filesystem: lab.filesystem, images, fromNothing, again },
+    { directory: lab.directory, cos: lab.cos, filesystem: lab.filesystem, images, fromNothing, counts, again },
     disk,
   );
   for (const { where, last } of powerCuts(disk, log, random, subsets)) {
-    const { problems, mixed, torn } = await checker.check(disk, last);
+    const { problems, mixed, torn, spent } = await checker.check(disk, last);
     result.states++;
     if (problems.length > 0) result.failed++;
     if (mixed !== undefined) result.mixed++;
     if (torn === true) result.torn++;
+    if (spent === true) result.spent++;
     for (const problem of problems) if (!result.failures.has(problem)) result.failures.set(problem, where);
     if (mixed !== undefined && !result.mixtures.has(mixed)) result.mixtures.set(mixed, where);
   }
