@@ -2,11 +2,10 @@
  * Cuts the power at every flush, and in between, of what the real program writes on a real kernel, and looks whether the
  * machine would still boot.
  *
- *   powercut.ts [--seed N] [--short] [--controls] [--filesystem ext4|xfs|btrfs]
+ *   powercut.ts [--seed N] [--short] [--controls] [--filesystem ext4|xfs]
  */
 import { parseArgs } from "node:util";
-import type { StateFilesystem } from "../test/lab/disk.ts";
-import { CONTROLS } from "../test/lab/cut-controls.ts";
+import { CONTROLS, judgedRightly } from "../test/lab/cut-controls.ts";
 import { recordControls, recordOperations } from "../test/lab/cut-operations.ts";
 import { type CutLab, cutLab, cutOperation, type CutResult, type Operation } from "../test/lab/power-cut.ts";
 
@@ -25,8 +24,11 @@ async function main(args: string[]): Promise<number> {
       filesystem: { type: "string", default: "ext4" },
     },
   });
+  const { filesystem } = values;
+  // GRUB's reader finds no holes of files on a btrfs with no_holes: what it reads there needs another way of looking.
+  if (filesystem !== "ext4" && filesystem !== "xfs") throw new Error(`--filesystem ${filesystem}: use ext4 or xfs`);
   const settings = { seed: Number(values.seed), subsets: values.short ? 4 : 40 };
-  await using lab = await cutLab(values.filesystem as StateFilesystem);
+  await using lab = await cutLab(filesystem);
   const operations = await recordOperations(lab, values.short);
   return values.controls ? await controls(lab, settings) : await cutAll(lab, operations, settings);
 }
@@ -45,8 +47,8 @@ async function cutAll(lab: CutLab, operations: readonly Operation[], settings: S
 async function controls(lab: CutLab, settings: Settings): Promise<number> {
   const missed: string[] = [];
   for (const [i, operation] of (await recordControls(lab, CONTROLS)).entries()) {
-    const { failed } = await cutAndTell(lab, operation, settings), right = CONTROLS[i]?.right === true;
-    if ((failed === 0) !== right) missed.push(operation.name);
+    const { failures } = await cutAndTell(lab, operation, settings), control = CONTROLS[i];
+    if (control === undefined || !judgedRightly(control, failures.keys())) missed.push(operation.name);
   }
   for (const name of missed) console.log(`the checks do not judge this control as they must: ${name}`);
   console.log(`${CONTROLS.length} controls, ${missed.length} failed`);

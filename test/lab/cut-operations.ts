@@ -167,10 +167,11 @@ export async function recordControls(lab: CutLab, controls: readonly Control[]):
     copySparse(join(source.path, "cOS/active.img"), join(target.path, "cOS/transition.img"));
   }
   const operations: Operation[] = [], images = [...asNew(v1), ...v2, ...asNew(v3)];
-  for (const [i, { name, options, steps }] of controls.entries()) {
+  for (const [i, { name, options, counts = false, steps }] of controls.entries()) {
+    const start = counts ? await counting(lab, base, "control-counting.raw", "3") : base;
     const work: Work = async (_device, mountPoint) => await steps(join(mountPoint, "cOS"));
-    const [log] = await record(lab, base, `control-${i}`, work, options);
-    operations.push({ name, base, log, images, fromNothing: false });
+    const [log] = await record(lab, start, `control-${i}`, work, options);
+    operations.push({ name, base: start, log, images, fromNothing: false, counts });
   }
   return operations;
 }

@@ -71,9 +71,12 @@ export async function recordDisk(base: string, directory: string, name: string):
   copyFileSync(base, disk);
   for (const path of [log, exported]) writeFileSync(path, "");
   const daemon = spawn("qemu-storage-daemon", [
-    ...["--blockdev", `driver=file,node-name=disk,filename=${disk}`],
+    ...["--blockdev", `driver=file,node-name=disk,discard=unmap,filename=${disk}`],
     ...["--blockdev", `driver=file,node-name=log,filename=${log}`],
-    ...["--blockdev", "driver=blklogwrites,node-name=recorded,file=disk,log=log,log-super-update-interval=1"],
+    ...[
+      "--blockdev",
+      "driver=blklogwrites,node-name=recorded,discard=unmap,file=disk,log=log,log-super-update-interval=1",
+    ],
     ...["--export", `type=fuse,id=export,node-name=recorded,mountpoint=${exported},writable=on`],
   ], { stdio: ["ignore", "ignore", "pipe"], detached: true });
   let words = "";
