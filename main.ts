@@ -4,6 +4,8 @@ import { buildInfo } from "./lib/base/build-info.ts";
 /** The parser's own errors are negative numbers; a wrong command line is 2, as everywhere. */
 const USAGE = 2;
 
+const IN_WORKER = "WorkerGlobalScope" in globalThis;
+
 async function main(args: readonly string[]): Promise<number> {
   // What must be fast, or must not depend on anything, comes before the table of commands is loaded.
   if (args.length === 1 && (args[0] === "--version" || args[0] === "-V")) {
@@ -36,4 +38,6 @@ async function main(args: readonly string[]): Promise<number> {
   return parsed === 0 ? context.exitStatus : parsed < 0 ? USAGE : parsed;
 }
 
-Deno.exit(await main(Deno.args));
+// A plain bundle of this program is also what its second thread starts with; the static file has a part of its own for that.
+if (IN_WORKER) await import("./lib/operations/second-thread.ts");
+else Deno.exit(await main(Deno.args));

@@ -100,5 +100,6 @@ Deno.test("the layering test sees imports of every form", () => {
     "cmd/application.ts",
     "lib/ui/output.ts",
     "lib/config/environment.ts",
+    "lib/operations/second-thread.ts",
   ]);
 });
