@@ -3,17 +3,8 @@ import { CosError } from "../base/errors.ts";
 import { ENV_BLOCK_SIZE, ONE_SECTOR, parseEnvBlock, updateEnvBlock } from "../formats/env-block.ts";
 import type { StatePartition } from "../machine/state-partition.ts";
 import { ExtentMap } from "../system/extents.ts";
-import {
-  BTRFS_MAGIC,
-  type FileStatus,
-  hasErrno,
-  isRegular,
-  type Kernel,
-  O_NOFOLLOW,
-  O_NONBLOCK,
-  O_RDONLY,
-  O_RDWR,
-} from "../system/kernel.ts";
+import { BTRFS_MAGIC, type FileStatus, hasErrno, type Kernel, O_NOFOLLOW, O_RDWR } from "../system/kernel.ts";
+import { withPlainFile } from "../system/plain-files.ts";
 import { TreeRoot } from "../system/tree-root.ts";
 
 export const COUNTER_FILE = "boot_assessment";
@@ -121,24 +112,14 @@ interface Block {
 }
 
 function readBlock(kernel: Kernel, { fd: state }: CounterPlace): Block {
-  let fd;
-  try {
-    fd = kernel.openat(state, COUNTER_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  } catch (thrown) {
-    if (hasErrno(thrown, "ENOENT")) return { obstacle: "no-block" };
-    if (hasErrno(thrown, "ELOOP", "ENXIO")) return { obstacle: "not-a-block" };
-    throw thrown;
-  }
-  try {
-    const status = kernel.fstat(fd);
-    if (!isRegular(status)) return { obstacle: "not-a-block" };
+  const found = withPlainFile(kernel, state, COUNTER_FILE, (fd, status): Block => {
     const buffer = new Uint8Array(ENV_BLOCK_SIZE), bytes = buffer.subarray(0, kernel.pread(fd, buffer, 0));
     const variables = parseEnvBlock(bytes);
     if (variables === undefined) return { obstacle: "not-a-block" };
     return { variables, bytes, obstacle: blockObstacle(kernel, fd, status, bytes) };
-  } finally {
-    kernel.close(fd);
-  }
+  });
+  if (found === "absent") return { obstacle: "no-block" };
+  return found === "odd" ? { obstacle: "not-a-block" } : found;
 }
 
 function blockObstacle(kernel: Kernel, fd: number, { size }: FileStatus, bytes: Uint8Array): CountObstacle | undefined {

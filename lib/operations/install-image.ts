@@ -16,6 +16,7 @@ import { CosError } from "../base/errors.ts";
 import { crc32 } from "../system/codecs.ts";
 import { ContentSums } from "../system/content-sums.ts";
 import { AT_FDCWD, BTRFS_MAGIC, hasErrno, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import { removeIfThere } from "../system/plain-files.ts";
 import { Thread } from "../system/thread.ts";
 import { TreeRoot } from "../system/tree-root.ts";
 import { applyLayer } from "../unpack/apply-layer.ts";
@@ -119,11 +120,7 @@ export async function installImage(
 
 /** Removes a `transition.img` that no slot shares. */
 export function removeTransition({ system: { kernel }, partition }: Session): void {
-  try {
-    kernel.unlinkat(partition.fd, imagePath("transition"));
-  } catch (thrown) {
-    if (!hasErrno(thrown, "ENOENT")) throw thrown;
-  }
+  removeIfThere(kernel, partition.fd, imagePath("transition"));
 }
 
 async function fill(

@@ -1,37 +1,19 @@
 /** Small files at the top of the state partition that a boot loader reads: replaced so that it always reads one of them, whole. */
 import { CosError } from "../base/errors.ts";
-import {
-  hasErrno,
-  isRegular,
-  type Kernel,
-  O_CREAT,
-  O_NOFOLLOW,
-  O_NONBLOCK,
-  O_RDONLY,
-  O_TRUNC,
-  O_WRONLY,
-} from "../system/kernel.ts";
+import { hasErrno, type Kernel } from "../system/kernel.ts";
+import { removeIfThere, withPlainFile, writePlainFile } from "../system/plain-files.ts";
 
 const MAX_SIZE = 1024 * 1024;
 
 /** Undefined where there is none. Throws `CONFIGURATION` where it is no file, or far too long for one. */
 export function fileAt(kernel: Kernel, state: number, path: string): Uint8Array | undefined {
-  let fd;
-  try {
-    fd = kernel.openat(state, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  } catch (thrown) {
-    if (hasErrno(thrown, "ENOENT")) return undefined;
-    if (hasErrno(thrown, "ELOOP", "ENXIO")) throw noFile(path);
-    throw thrown;
-  }
-  try {
-    const status = kernel.fstat(fd);
-    if (!isRegular(status) || status.size > MAX_SIZE) throw noFile(path);
-    const bytes = new Uint8Array(status.size);
+  const found = withPlainFile(kernel, state, path, (fd, { size }) => {
+    if (size > MAX_SIZE) throw noFile(path);
+    const bytes = new Uint8Array(size);
     return bytes.subarray(0, kernel.pread(fd, bytes, 0));
-  } finally {
-    kernel.close(fd);
-  }
+  });
+  if (found === "odd") throw noFile(path);
+  return found === "absent" ? undefined : found;
 }
 
 /**
@@ -47,24 +29,18 @@ export async function replaceFile(
   keepAs?: string,
 ): Promise<void> {
   const fresh = `${path}.cos-new`, held = keepAs ?? `${path}.cos-old`;
-  const fd = kernel.openat(state, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o644);
   try {
-    try {
-      kernel.write(fd, content);
-      kernel.fsync(fd);
-    } finally {
-      kernel.close(fd);
-    }
-    remove(kernel, state, held);
+    writePlainFile(kernel, state, fresh, content);
+    removeIfThere(kernel, state, held);
     const had = link(kernel, state, path, held);
     await checkpoint();
     kernel.renameat(state, fresh, state, path);
     await checkpoint();
     if (!had || keepAs !== undefined) return;
-    remove(kernel, state, held);
+    removeIfThere(kernel, state, held);
     await checkpoint();
   } catch (thrown) {
-    remove(kernel, state, fresh);
+    removeIfThere(kernel, state, fresh);
     throw thrown;
   }
 }
@@ -78,7 +54,7 @@ export async function removeFile(
   // Renamed first, for the same reason.
   kernel.renameat(state, path, state, `${path}.cos-old`);
   await checkpoint();
-  remove(kernel, state, `${path}.cos-old`);
+  removeIfThere(kernel, state, `${path}.cos-old`);
   await checkpoint();
 }
 
@@ -89,14 +65,6 @@ function link(kernel: Kernel, state: number, from: string, to: string): boolean 
   } catch (thrown) {
     if (hasErrno(thrown, "ENOENT")) return false;
     throw thrown;
-  }
-}
-
-function remove(kernel: Kernel, state: number, path: string): void {
-  try {
-    kernel.unlinkat(state, path);
-  } catch (thrown) {
-    if (!hasErrno(thrown, "ENOENT")) throw thrown;
   }
 }
 

@@ -1,15 +1,6 @@
 /** Reading and writing `cOS/state.json`, and its copy on the recovery partition. */
-import {
-  hasErrno,
-  isRegular,
-  type Kernel,
-  O_CREAT,
-  O_NOFOLLOW,
-  O_NONBLOCK,
-  O_RDONLY,
-  O_TRUNC,
-  O_WRONLY,
-} from "../system/kernel.ts";
+import { type Kernel, O_RDONLY } from "../system/kernel.ts";
+import { removeIfThere, withPlainFile, writePlainFile } from "../system/plain-files.ts";
 import { emptyRecord, type InstallRecord, parseRecord, printRecord, RECORD_VERSION } from "../formats/record.ts";
 import { IMAGE_DIRECTORY } from "./slots.ts";
 
@@ -26,37 +17,20 @@ export interface LoadedRecord {
 
 /** @param partition the top directory of the state or recovery partition. */
 export function loadRecord(kernel: Kernel, partition: number): LoadedRecord {
-  let fd;
-  try {
-    fd = kernel.openat(partition, FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  } catch (thrown) {
-    if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return { record: emptyRecord(), condition: "absent" };
-    if (hasErrno(thrown, "ELOOP", "ENXIO")) return { record: emptyRecord(), condition: "damaged" };
-    throw thrown;
-  }
-  try {
-    const status = kernel.fstat(fd), { size } = status;
-    if (!isRegular(status)) return { record: emptyRecord(), condition: "damaged" };
+  const found = withPlainFile(kernel, partition, FILE, (fd, { size }) => {
     const bytes = new Uint8Array(Math.min(size, MAX_SIZE + 1));
-    const record = size > MAX_SIZE ? undefined : parseRecord(bytes.subarray(0, kernel.pread(fd, bytes, 0)));
-    if (record === undefined) return { record: emptyRecord(), condition: "damaged" };
-    return { record, condition: Math.floor(record.schemaVersion) > RECORD_VERSION ? "newer" : "present" };
-  } finally {
-    kernel.close(fd);
-  }
+    return size > MAX_SIZE ? undefined : parseRecord(bytes.subarray(0, kernel.pread(fd, bytes, 0)));
+  });
+  if (found === "absent") return { record: emptyRecord(), condition: "absent" };
+  if (found === "odd" || found === undefined) return { record: emptyRecord(), condition: "damaged" };
+  return { record: found, condition: Math.floor(found.schemaVersion) > RECORD_VERSION ? "newer" : "present" };
 }
 
 /** Whole or not at all, whenever the power goes. A damaged record is kept beside the new one. */
 export function storeRecord(kernel: Kernel, partition: number, { record, condition }: LoadedRecord): void {
   if (condition === "newer") return;
   if (condition === "damaged") kernel.renameat(partition, FILE, partition, DAMAGED_FILE);
-  const fd = kernel.openat(partition, NEW_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o644);
-  try {
-    kernel.write(fd, printRecord(record));
-    kernel.fsync(fd);
-  } finally {
-    kernel.close(fd);
-  }
+  writePlainFile(kernel, partition, NEW_FILE, printRecord(record));
   kernel.renameat(partition, NEW_FILE, partition, FILE);
   const dir = kernel.openat(partition, IMAGE_DIRECTORY, O_RDONLY);
   try {
@@ -68,11 +42,5 @@ export function storeRecord(kernel: Kernel, partition: number, { record, conditi
 
 /** For a deployment that is undone: the partition held no record before. */
 export function removeRecord(kernel: Kernel, partition: number): void {
-  for (const file of [FILE, NEW_FILE]) {
-    try {
-      kernel.unlinkat(partition, file);
-    } catch (thrown) {
-      if (!hasErrno(thrown, "ENOENT")) throw thrown;
-    }
-  }
+  for (const file of [FILE, NEW_FILE]) removeIfThere(kernel, partition, file);
 }
