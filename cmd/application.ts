@@ -2,7 +2,7 @@
 import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
 import type { CommonFlags, CosContext } from "./context.ts";
 import type { GoodFlags, InstallFlags } from "./boot.ts";
-import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds } from "./flags.ts";
+import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, word } from "./flags.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
 
 const deploy = buildCommand<ImageFlags, [string], CosContext>({
@@ -21,30 +21,10 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
   loader: async () => (await import("./upgrade.ts")).runUpgrade,
   parameters: {
     flags: {
-      dryRun: {
-        kind: "boolean",
-        optional: true,
-        withNegated: false,
-        brief: "Print what would be done, and do nothing",
-      },
-      acceptRunning: {
-        kind: "boolean",
-        optional: true,
-        withNegated: false,
-        brief: "The running system is still on trial, and it is good (as cos boot good says it)",
-      },
-      try: {
-        kind: "boolean",
-        optional: true,
-        withNegated: false,
-        brief: "Give it one boot instead of three to say that it is good; refused where GRUB cannot count",
-      },
-      retryBad: {
-        kind: "boolean",
-        optional: true,
-        withNegated: false,
-        brief: "Install an image that was tried on this machine before and fell back",
-      },
+      dryRun: word("Print what would be done, and do nothing"),
+      acceptRunning: word("The running system is still on trial, and it is good (as cos boot good says it)"),
+      try: word("Give it one boot instead of three to say that it is good; refused where GRUB cannot count"),
+      retryBad: word("Install an image that was tried on this machine before and fell back"),
       ...imageFlags,
     },
     positional: { kind: "tuple", parameters: [imageArgument] },
@@ -93,12 +73,9 @@ const good = buildCommand<GoodFlags, [], CosContext>({
   loader: async () => (await import("./boot.ts")).runGood,
   parameters: {
     flags: {
-      checks: {
-        kind: "boolean",
-        optional: true,
-        withNegated: false,
-        brief: "Run the operator's checks first: the executables in /etc/cos/checks.d, in the order of their names",
-      },
+      checks: word(
+        "Run the operator's checks first: the executables in /etc/cos/checks.d, in the order of their names",
+      ),
       checkTimeout: {
         kind: "parsed",
         parse: seconds,
@@ -140,12 +117,7 @@ const install = buildCommand<InstallFlags, [], CosContext>({
   loader: async () => (await import("./boot.ts")).runInstall,
   parameters: {
     flags: {
-      remove: {
-        kind: "boolean",
-        optional: true,
-        withNegated: false,
-        brief: "Take away what this command wrote, and put back what it replaced",
-      },
+      remove: word("Take away what this command wrote, and put back what it replaced"),
       ...commonFlags,
     },
     positional: { kind: "tuple", parameters: [] },

@@ -3,18 +3,13 @@ import type { CommonFlags } from "./context.ts";
 
 const text = (input: string) => input;
 
-export const jsonFlag = {
-  kind: "boolean",
-  optional: true,
-  withNegated: false,
-  brief: "Print JSON for programs instead of text for people",
-} as const;
-export const debugFlag = {
-  kind: "boolean",
-  optional: true,
-  withNegated: false,
-  brief: "Print causes and stack traces of errors",
-} as const;
+/** A flag that is said or not. */
+export function word(brief: string) {
+  return { kind: "boolean", optional: true, withNegated: false, brief } as const;
+}
+
+export const jsonFlag = word("Print JSON for programs instead of text for people");
+export const debugFlag = word("Print causes and stack traces of errors");
 export const stateFlag = {
   kind: "parsed",
   parse: text,
@@ -35,18 +30,8 @@ export interface ImageFlags extends CommonFlags {
 }
 
 export const imageFlags = {
-  noVerify: {
-    kind: "boolean",
-    optional: true,
-    withNegated: false,
-    brief: "Install although nothing proves who made the image; the record and status say so for ever after",
-  },
-  plainHttp: {
-    kind: "boolean",
-    optional: true,
-    withNegated: false,
-    brief: "Speak to the registry without TLS (loopback addresses need no such word)",
-  },
+  noVerify: word("Install although nothing proves who made the image; the record and status say so for ever after"),
+  plainHttp: word("Speak to the registry without TLS (loopback addresses need no such word)"),
   authFile: {
     kind: "parsed",
     parse: text,
@@ -61,12 +46,7 @@ export const imageFlags = {
     placeholder: "MIB",
     brief: "Least size of the new image's filesystem in MiB (3240; it takes only the space that its files need)",
   },
-  replaceLinks: {
-    kind: "boolean",
-    optional: true,
-    withNegated: false,
-    brief: "Let a layer put a directory over a link like /lib, though that hides what lies in /usr/lib",
-  },
+  replaceLinks: word("Let a layer put a directory over a link like /lib, though that hides what lies in /usr/lib"),
   ...commonFlags,
 } as const;
 
