@@ -24,7 +24,7 @@ import { copyTree } from "../unpack/copy-tree.ts";
 import type { LayerDecoder } from "../unpack/decoder.ts";
 import { DecoderThread } from "../unpack/decoder-thread.ts";
 import { TreeWriter } from "../unpack/tree-writer.ts";
-import { SECOND_THREAD } from "./second-thread.ts";
+import { secondThread } from "./second-thread.ts";
 import type { Session } from "./session.ts";
 
 export type Source =
@@ -96,7 +96,7 @@ export async function installImage(
   const path = imagePath("transition");
   try {
     // Started first: its modules are loaded while the image is made.
-    using thread = new Thread(SECOND_THREAD);
+    using thread = new Thread(secondThread());
     using file = await makeImage(system, partition.fd, path, {
       size: nominalSize(settings.size, announcedBytes(source), free),
       label: SLOT_LABELS.active,

@@ -6,8 +6,10 @@ import { type Envelope, READY } from "../system/thread.ts";
 
 const { COS_MODULE } = globalThis as { COS_MODULE?: (part: string) => string };
 
-/** What the second thread is started with. */
-export const SECOND_THREAD = COS_MODULE?.("second-thread.js") ?? import.meta.url;
+/** What the second thread is started with. Asked for when it is: the static file reads a part of itself for it. */
+export function secondThread(): string {
+  return COS_MODULE?.("second-thread.js") ?? import.meta.url;
+}
 
 interface Scope {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;

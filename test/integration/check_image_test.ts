@@ -5,7 +5,7 @@ import { checkImage } from "../../lib/image/check.ts";
 import { filesBeside } from "../../lib/image/files-service.ts";
 import { makeImage } from "../../lib/image/make.ts";
 import { mountImage } from "../../lib/image/mount.ts";
-import { SECOND_THREAD } from "../../lib/operations/second-thread.ts";
+import { secondThread } from "../../lib/operations/second-thread.ts";
 import { crc32 } from "../../lib/system/codecs.ts";
 import { ContentSums, sparseSum } from "../../lib/system/content-sums.ts";
 import { ExtentMap } from "../../lib/system/extents.ts";
@@ -95,7 +95,7 @@ async function withImage(look: (image: Finished) => Promise<void>, directories =
 
 async function bothWays(check: (thread: Thread | undefined) => Promise<void>): Promise<void> {
   await check(undefined);
-  using thread = new Thread(SECOND_THREAD);
+  using thread = new Thread(secondThread());
   await check(thread);
 }
 
@@ -149,11 +149,11 @@ Deno.test("a check that is stopped leaves no file of the image open, and the thr
 });
 
 Deno.test("a thread that ends before it was ready, or in the middle of a walk, is not waited for", async () => {
-  const thread = new Thread(SECOND_THREAD);
+  const thread = new Thread(secondThread());
   thread[Symbol.dispose]();
   assert.equal(await thread.ready, false);
   await withImage(async (image) => {
-    using other = new Thread(SECOND_THREAD);
+    using other = new Thread(secondThread());
     await other.ready;
     using mounted = mountImage(kernel, Deno.pid, image.fd, { readOnly: true, name: "cos-test" });
     const walk = filesBeside(other, mounted.fd);

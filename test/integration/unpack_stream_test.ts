@@ -5,7 +5,7 @@ import type { Digest } from "../../lib/base/digest.ts";
 import { verified } from "../../lib/oci/verified.ts";
 import type { Descriptor } from "../../lib/formats/manifest.ts";
 import { applyLayer } from "../../lib/unpack/apply-layer.ts";
-import { SECOND_THREAD } from "../../lib/operations/second-thread.ts";
+import { secondThread } from "../../lib/operations/second-thread.ts";
 import { Thread } from "../../lib/system/thread.ts";
 import { INLINE_DECODER, type LayerDecoder } from "../../lib/unpack/decoder.ts";
 import { DecoderThread } from "../../lib/unpack/decoder-thread.ts";
@@ -34,7 +34,7 @@ const NOWHERE = {
 } as unknown as TreeWriter;
 
 let decoder: LayerDecoder = INLINE_DECODER;
-const second = new Thread(SECOND_THREAD), onThread = new DecoderThread(second);
+const second = new Thread(secondThread()), onThread = new DecoderThread(second);
 addEventListener("unload", () => second[Symbol.dispose]());
 
 /** The same with the decoder on this thread, and on one of its own. */
@@ -371,7 +371,7 @@ Deno.test("where no second thread can be had, the work is done on this one", asy
 });
 
 Deno.test("a thread that ends in the middle is an error, and nobody waits for it", async () => {
-  using thread = new Thread(SECOND_THREAD);
+  using thread = new Thread(secondThread());
   const decoder = new DecoderThread(thread);
   const bytes = compress(t.concat(Array(20).fill(NOISE)), "none"), diffId = sha256(bytes) as Digest;
   const source = async function* () {
@@ -385,7 +385,7 @@ Deno.test("a thread that ends in the middle is an error, and nobody waits for it
 });
 
 Deno.test("who stops reading at any moment gets the next layer whole: no piece of the thread's memory is lost", async () => {
-  using thread = new Thread(SECOND_THREAD);
+  using thread = new Thread(secondThread());
   const decoder = new DecoderThread(thread), plain = t.concat(Array(30).fill(NOISE)), diffId = sha256(plain);
   const bytes = compress(plain, "none");
   let closed = 0;
