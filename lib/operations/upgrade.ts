@@ -30,6 +30,7 @@ import {
   notArmed,
   noteFallback,
   obstacleWarning,
+  recordOf,
   refuseKnownBad,
   refuseOnTrial,
   runningIsOnTrial,
@@ -163,10 +164,10 @@ function cannotTry(name: string, why: string): CosError {
   });
 }
 
-function whatToDo({ state, slots, record }: View, digest: Digest | undefined): UpgradeAction {
+function whatToDo(view: View, digest: Digest | undefined): UpgradeAction {
+  const { state } = view;
   const holds = (slot: Slot): ImageRecord | undefined => {
-    const id = state.names[slot], uuid = id === undefined ? undefined : slots.images.get(id)?.uuid;
-    const known = uuid === undefined ? undefined : record.record.images[uuid];
+    const id = state.names[slot], known = recordOf(view, slot)?.image;
     // An image that was damaged since does not hold what the record says.
     if (id !== undefined && state.images.get(id)?.broken === true) return undefined;
     return digest !== undefined && known?.digest === digest ? known : undefined;

@@ -19,7 +19,7 @@ export async function crc32(): Promise<(bytes: Uint8Array, start: number) => num
   return (bytes, start) => zlib.crc32(bytes, start);
 }
 
-/** A decoder that runs beside the main thread: what is written to it comes out decompressed. */
+/** What is written to it comes out decompressed. It works on the thread that it is made on, in turns with the rest. */
 export interface Decoder extends AsyncIterable<Uint8Array> {
   /** Resolves when more may be written. */
   write(bytes: Uint8Array): Promise<void>;
@@ -42,7 +42,7 @@ export async function unzstd(): Promise<Decoder> {
   return decoder(zlib.createZstdDecompress({ chunkSize: PIECE }));
 }
 
-/** A whole small frame at once, without a thread: `size` bytes will come out. */
+/** A whole small frame at once: `size` bytes will come out. */
 export async function unzstdSync(): Promise<(bytes: Uint8Array) => Uint8Array> {
   const zlib = await import("node:zlib");
   return (bytes) => zlib.zstdDecompressSync(bytes);

@@ -64,7 +64,7 @@ async function* count(
   }
 }
 
-/** The decoder inflates on another thread while what it gave before is being written. */
+/** Fed beside the reading, so that neither waits for a whole chunk of the other. */
 async function* gzip(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const decoder = await gunzip();
   const source = failureOf(async () => {
