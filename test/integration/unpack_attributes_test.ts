@@ -14,6 +14,21 @@ function base64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
 }
 
+Deno.test("files and directories of root get every bit of their mode, as those of others do", async () => {
+  const modes = [0o4755, 0o2711, 0o1000, 0o0000, 0o6777, 0o644];
+  const entries = modes.flatMap((mode) => [
+    t.file(`f${mode.toString(8)}`, "x", { mode }),
+    t.directory(`d${mode.toString(8)}`, { mode }),
+  ]);
+  await unpackBothWays([entries], ({ tree }) => {
+    const found = Object.entries(tree).filter(([path]) => path !== ".").map((
+      [path, { mode, uid }],
+    ) => [path, mode, uid]);
+    const wanted = modes.flatMap((mode) => ["f", "d"].map((kind) => [kind + mode.toString(8), mode, 0]));
+    assert.deepEqual(found.sort(), wanted.sort());
+  });
+});
+
 Deno.test("owner, mode, time and attributes of every kind of entry", async () => {
   const a = { mtime: "1700000000.123456789", uid: 70_000, gid: 4_000_000_000 };
   await unpackBothWays([[
