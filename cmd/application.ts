@@ -1,7 +1,7 @@
 /** The table of commands: help, usage and completions come from here, and each command's code is loaded when it is called. */
 import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
 import type { CommonFlags, CosContext } from "./context.ts";
-import type { GoodFlags, InstallFlags } from "./boot.ts";
+import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
 import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, word } from "./flags.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
 
@@ -130,8 +130,40 @@ const install = buildCommand<InstallFlags, [], CosContext>({
   },
 });
 
+const root = buildCommand<RootFlags, [], CosContext>({
+  loader: async () => (await import("./boot.ts")).runRoot,
+  parameters: {
+    flags: {
+      target: {
+        kind: "parsed",
+        parse: String,
+        optional: true,
+        placeholder: "DIR",
+        brief: "Where to mount it (/sysroot)",
+      },
+      wait: {
+        kind: "parsed",
+        parse: seconds,
+        optional: true,
+        placeholder: "SECONDS",
+        brief: "How long to wait for its disk (60)",
+      },
+      json: commonFlags.json,
+      debug: commonFlags.debug,
+    },
+    positional: { kind: "tuple", parameters: [] },
+  },
+  docs: {
+    brief: "In an initramfs: mount the image that the kernel came from as the root",
+    fullDescription:
+      "Finds the state partition, mounts it read-only on /run/initramfs/cos-state, and mounts the image whose UUID GRUB has passed on\n" +
+      "(cos.image_uuid=), else the one that the entry names (cos-img/filename=); where that one is broken, the other. Mends what a power\n" +
+      "cut has left. In a boot that GRUB counts it starts a watchdog, which cos boot good stops; cos.watchdog=SECONDS sets its time (600).",
+  },
+});
+
 const boot = buildRouteMap({
-  routes: { good, status: bootStatus, retry, install },
+  routes: { good, status: bootStatus, retry, install, root },
   docs: { brief: "Boot counting and fallback" },
 });
 

@@ -1,8 +1,9 @@
 import { bootGood } from "../lib/operations/boot-good.ts";
 import { bootInstall, bootRemove } from "../lib/operations/boot-install.ts";
+import { bootRoot } from "../lib/operations/boot-root.ts";
 import { bootRetry } from "../lib/operations/boot-retry.ts";
 import { bootStatus } from "../lib/operations/boot-status.ts";
-import { GOOD_TEXTS, renderBootStatus } from "../lib/ui/boot.ts";
+import { GOOD_TEXTS, renderBootStatus, renderRoot } from "../lib/ui/boot.ts";
 import { type CommonFlags, type CosContext, runJob } from "./context.ts";
 
 export interface GoodFlags extends CommonFlags {
@@ -58,5 +59,21 @@ export async function runInstall(this: CosContext, flags: InstallFlags): Promise
     else if (changed.length === 0) {
       print(flags.remove ? "There is nothing of ours to remove.\n" : "It is all there already.\n");
     } else print(`${flags.remove ? "Removed" : "Installed"}: ${changed.join(", ")}\n`);
+  });
+}
+
+export interface RootFlags extends Pick<CommonFlags, "json" | "debug"> {
+  readonly target?: string;
+  readonly wait?: number;
+}
+
+/** Seconds that disks may take to appear. */
+const DISK_WAIT = 60;
+
+export async function runRoot(this: CosContext, flags: RootFlags): Promise<void> {
+  await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
+    const settings = { target: flags.target ?? "/sysroot", wait: flags.wait ?? DISK_WAIT };
+    const root = await bootRoot(system, settings, events, signal);
+    print(flags.json ? json("boot root", { ...root, warnings }) : renderRoot(root));
   });
 }

@@ -54,6 +54,12 @@ export const GRUB_HOOK = ${part("grubcustom")};
 
 /** \`/grub_boot_assessment\`. */
 export const GRUB_SCRIPT = ${part("grub_boot_assessment")};
+
+/** Added to \`/grubcustom\` as well. */
+export const IMAGE_HOOK = ${part("grubcustom-image")};
+
+/** \`/grub_image_uuid\`. */
+export const IMAGE_SCRIPT = ${part("grub_image_uuid")};
 `;
 }
 

@@ -10,6 +10,8 @@ import { TreeRoot } from "../system/tree-root.ts";
 export const COUNTER_FILE = "boot_assessment";
 export const HOOK_FILE = "grubcustom";
 export const SCRIPT_FILE = "grub_boot_assessment";
+/** Passes on which image the kernel comes from. */
+export const IMAGE_SCRIPT_FILE = "grub_image_uuid";
 const VARIABLE = "cos_tries";
 /** What the older tools' script counts with. A value left from an earlier try would fall back before the next one. */
 const OLDER_VARIABLES = ["enable_boot_assessment", "boot_assessment_tentative"] as const;

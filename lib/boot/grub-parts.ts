@@ -85,3 +85,46 @@ elif [ -n "\${cos_counted}" ]; then
   fi
 fi
 `;
+
+/** Added to `/grubcustom` as well. */
+export const IMAGE_HOOK = `# cos: image UUIDs, begin
+search --no-floppy --file --set=cos_script /grub_image_uuid
+if [ -n "\${cos_script}" ]; then
+  source "(\${cos_script})/grub_image_uuid"
+fi
+# cos: image UUIDs, end
+`;
+
+/** `/grub_image_uuid`. */
+export const IMAGE_SCRIPT = `# cos: image UUIDs. Written by "cos boot install".
+# To take it away: cos boot install --remove
+#
+# GRUB does not replay the state partition's journal, and Linux does: after a power cut a name may lead them to two images, for
+# one boot. So each entry passes on which image its kernel comes from, and the initramfs takes that one as the root.
+# Without the module "probe" nothing is passed on, and the name decides.
+set cos_place=
+if [ -n "\${state_label}" ]; then
+  search --no-floppy --label --set=cos_place "\${state_label}"
+else
+  search --no-floppy --label --set=cos_place COS_STATE
+fi
+if [ -n "\${cos_place}" ]; then
+  # Names of their own: "loopback" refuses one that exists.
+  set cos_uuid=
+  if [ -s "(\${cos_place})/cOS/active.img" ]; then
+    loopback cos_active "(\${cos_place})/cOS/active.img"
+    if probe --set=cos_uuid --fs-uuid (cos_active); then
+      set extra_active_cmdline="\${extra_active_cmdline} cos.image_uuid=\${cos_uuid}"
+    fi
+    loopback -d cos_active
+  fi
+  set cos_uuid=
+  if [ -s "(\${cos_place})/cOS/passive.img" ]; then
+    loopback cos_passive "(\${cos_place})/cOS/passive.img"
+    if probe --set=cos_uuid --fs-uuid (cos_passive); then
+      set extra_passive_cmdline="\${extra_passive_cmdline} cos.image_uuid=\${cos_uuid}"
+    fi
+    loopback -d cos_passive
+  fi
+fi
+`;

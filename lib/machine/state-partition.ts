@@ -25,8 +25,10 @@ import { readTextFile } from "./files.ts";
 
 export const STATE_LABEL = "COS_STATE";
 export const RECOVERY_LABEL = "COS_RECOVERY";
+/** Where an initramfs of this family mounts the partition that holds the root's image. */
+export const INITRAMFS_STATE = "/run/initramfs/cos-state";
 /** Where the two older generations mount it: the initramfs, `elemental`, the shell tools in recovery. */
-const MOUNT_POINTS = ["/run/initramfs/cos-state", "/run/cos/state", "/run/initramfs/state"];
+const MOUNT_POINTS = [INITRAMFS_STATE, "/run/cos/state", "/run/initramfs/state"];
 const MOUNT_ATTRIBUTES = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
 
 export interface StatePartition extends Disposable {
@@ -190,6 +192,13 @@ function findByLabel(kernel: Kernel, write: boolean): StatePartition {
     );
   }
   return openDevice(kernel, `/dev/${first.name}`, first.device, write);
+}
+
+/** Each partition that may hold the root's image, by its label, mounted read-only where it is not mounted yet. */
+export function* openLabelled(kernel: Kernel, label: string): Generator<{ device: string; open(): StatePartition }> {
+  for (const { name, device } of labelled(kernel, label)) {
+    yield { device: `/dev/${name}`, open: () => openDevice(kernel, `/dev/${name}`, device, false) };
+  }
 }
 
 /** A sibling of the state partition, on the same disk only: other disks may hold another system. Undefined where there is none. */

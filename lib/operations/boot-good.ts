@@ -4,6 +4,7 @@ import type { Events } from "../base/events.ts";
 import { CHECKS_DIRECTORY, listChecks, runCheck } from "../boot/checks.ts";
 import type { FailedCheck } from "../formats/record.ts";
 import type { System } from "../system/system.ts";
+import { endBootWatch } from "./boot-watch.ts";
 import { noteOperation } from "./record-keeping.ts";
 import { Session, type StateOptions, type View } from "./session.ts";
 import { markGood, noteFallback, recordOf } from "./trial.ts";
@@ -34,6 +35,7 @@ export async function bootGood(
   events: Events,
   signal: AbortSignal,
 ): Promise<GoodOutcome> {
+  endBootWatch(system);
   {
     // What a cut run has left is mended before anything is judged: it may count a system that is good.
     await using session = await openPatiently(system, settings, events, signal);

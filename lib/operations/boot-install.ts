@@ -9,6 +9,7 @@ import {
   counterBlockObstacle,
   type CountObstacle,
   HOOK_FILE,
+  IMAGE_SCRIPT_FILE,
   menuKind,
   OBSTACLES,
   placeObstacle,
@@ -16,7 +17,7 @@ import {
   SCRIPT_FILE,
   writeTries,
 } from "../boot/counter.ts";
-import { GRUB_HOOK, GRUB_SCRIPT } from "../boot/grub-parts.ts";
+import { GRUB_HOOK, GRUB_SCRIPT, IMAGE_HOOK, IMAGE_SCRIPT } from "../boot/grub-parts.ts";
 import { parseEnvBlock, printEnvBlock } from "../formats/env-block.ts";
 import { fileAt, removeFile, replaceFile } from "../state/plain-file.ts";
 import type { System } from "../system/system.ts";
@@ -25,7 +26,8 @@ import { Session, type StateOptions } from "./session.ts";
 
 /** What an older tool's script is kept as. */
 const KEPT_SCRIPT = `${SCRIPT_FILE}.before-cos`;
-const [FIRST_LINE = ""] = GRUB_SCRIPT.split(".");
+/** How each script of ours begins, whatever version wrote it. */
+const [COUNTING = ""] = GRUB_SCRIPT.split("."), [PASSING = ""] = IMAGE_SCRIPT.split(".");
 const decoder = new TextDecoder(), encoder = new TextEncoder();
 
 /** Returns the files that were written. Throws `NOT_COUNTING` where GRUB could not count all the same, before anything is written. */
@@ -43,20 +45,22 @@ export async function bootInstall(system: System, options: StateOptions, events:
   // The hook last: it must never lead to a script that is not there, nor the script to a block that is not.
   const block = blockToWrite(files.block, counterBlockObstacle(kernel, partition), partition.name);
   if (block !== undefined) await write(COUNTER_FILE, block);
-  // A menu that counts by itself needs no more.
+  // A menu that counts by itself needs no script for that.
   if (menu !== "counts") {
-    const isOurs = files.script?.startsWith(FIRST_LINE) === true;
+    const isOurs = files.script?.startsWith(COUNTING) === true;
     const isAnothers = files.script !== undefined && !isOurs;
     // A script of somebody else's that counts as ours does may stay.
     if (files.script !== GRUB_SCRIPT && !(isAnothers && files.script?.includes("cos_tries") === true)) {
       await write(SCRIPT_FILE, encoder.encode(GRUB_SCRIPT), isAnothers ? KEPT_SCRIPT : undefined);
     }
-    const { hook = "" } = files;
-    if (!hook.includes(SCRIPT_FILE)) {
-      const gap = hook === "" || hook.endsWith("\n") ? "" : "\n";
-      await write(HOOK_FILE, encoder.encode(`${hook}${gap}${GRUB_HOOK}`));
-    }
   }
+  if (files.imageScript !== IMAGE_SCRIPT) await write(IMAGE_SCRIPT_FILE, encoder.encode(IMAGE_SCRIPT));
+  const { hook = "" } = files, gap = hook === "" || hook.endsWith("\n") ? "" : "\n";
+  const wanted = [
+    ...(menu === "counts" || hook.includes(SCRIPT_FILE) ? [] : [GRUB_HOOK]),
+    ...(hook.includes(IMAGE_SCRIPT_FILE) ? [] : [IMAGE_HOOK]),
+  ];
+  if (wanted.length > 0) await write(HOOK_FILE, encoder.encode([hook, gap, ...wanted].join("")));
   const { obstacle } = readBootCounter(kernel, partition);
   if (obstacle !== undefined) throw cannot(partition.name, OBSTACLES[obstacle]);
   if (changed.length > 0) note(session, `installed ${changed.join(", ")}`);
@@ -70,13 +74,17 @@ export async function bootRemove(system: System, options: StateOptions, events: 
   const files = readParts(session), checkpoint = () => session.checkpoint();
   const { counts, tries } = readBootCounter(kernel, partition);
   if (counts && tries !== "") writeTries(kernel, fd, "");
-  const hook = files.hook?.replace(GRUB_HOOK, "");
+  const hook = files.hook?.replace(GRUB_HOOK, "").replace(IMAGE_HOOK, "");
   if (hook !== undefined && hook !== files.hook) {
     if (hook === "") await removeFile(kernel, fd, HOOK_FILE, checkpoint);
     else await replaceFile(kernel, fd, HOOK_FILE, encoder.encode(hook), checkpoint);
     changed.push(HOOK_FILE);
   }
-  if (files.script?.startsWith(FIRST_LINE) === true) {
+  if (files.imageScript?.startsWith(PASSING) === true) {
+    await removeFile(kernel, fd, IMAGE_SCRIPT_FILE, checkpoint);
+    changed.push(IMAGE_SCRIPT_FILE);
+  }
+  if (files.script?.startsWith(COUNTING) === true) {
     const kept = fileAt(kernel, fd, KEPT_SCRIPT);
     if (kept !== undefined) {
       await replaceFile(kernel, fd, SCRIPT_FILE, kept, checkpoint);
@@ -109,7 +117,12 @@ function readParts({ system: { kernel }, partition: { fd, name } }: Session) {
     const bytes = read(path);
     return bytes === undefined ? undefined : decoder.decode(bytes);
   };
-  return { hook: text(HOOK_FILE), script: text(SCRIPT_FILE), block: read(COUNTER_FILE) };
+  return {
+    hook: text(HOOK_FILE),
+    script: text(SCRIPT_FILE),
+    imageScript: text(IMAGE_SCRIPT_FILE),
+    block: read(COUNTER_FILE),
+  };
 }
 
 /** Undefined where the block that is there will do. Variables that are in it stay in it. */

@@ -65,8 +65,8 @@ function runningId(system: System, slots: Slots): ImageId | undefined {
   if (backing === undefined) {
     // The root may be an overlay over an image, or this may be a container: an image that backs a loop device is in use.
     const used = usedImages(system.kernel, system.pid);
-    const slotIds = [slots.names.active, slots.names.passive].flatMap((id) => id ?? []);
-    return slotIds.find((id) => {
+    const { active, passive, spare, relink } = slots.names;
+    return [active, passive, spare, relink].flatMap((id) => id ?? []).find((id) => {
       const image = slots.images.get(id);
       return image !== undefined && used.some((one) => is(image, one));
     });

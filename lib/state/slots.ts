@@ -40,7 +40,8 @@ export function readSlots(kernel: Kernel, state: number): Slots {
   return { names, images };
 }
 
-function readImage(kernel: Kernel, state: number, path: string): SlotImage | undefined {
+/** Undefined where there is no such file. Throws `IMAGE_DAMAGED` for what is no file. */
+export function readImage(kernel: Kernel, state: number, path: string): SlotImage | undefined {
   let status;
   try {
     status = kernel.statat(state, path);

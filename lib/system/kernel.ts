@@ -119,6 +119,8 @@ export interface Kernel {
    * goes when the last descriptor is closed, whatever ends the process (fsopen(2), Linux 5.2).
    */
   mountDetached(type: string, source: ByteString, options: { readOnly: boolean; attributes: number }): number;
+  /** Gives what `mountDetached` has mounted a place that all see (move_mount(2), Linux 5.2). The place is followed if it is a link. */
+  attachMount(root: number, path: ByteString): void;
   getuid(): number;
 }
 

@@ -3,6 +3,7 @@ import { type ByteString, byteString, displayName, writeBytes } from "../base/by
 import { SystemCallError } from "../base/errors.ts";
 import { errnoName } from "./errno.ts";
 import {
+  AT_FDCWD,
   type DirectoryEntry,
   type FileStatus,
   type FilesystemStatus,
@@ -16,7 +17,8 @@ import {
 
 // `openat2`, `fsopen` and their like have no wrapper in older C libraries: they go through `syscall(2)`. The numbers are the
 // same on all architectures, as for all calls since Linux 5.1 (and 437 as well).
-const NR_fsopen = 430n, NR_fsconfig = 431n, NR_fsmount = 432n, NR_openat2 = 437n;
+const NR_move_mount = 429n, NR_fsopen = 430n, NR_fsconfig = 431n, NR_fsmount = 432n, NR_openat2 = 437n;
+const MOVE_MOUNT_F_EMPTY_PATH = 0x4, MOVE_MOUNT_T_SYMLINKS = 0x10;
 const FSOPEN_CLOEXEC = 1, FSMOUNT_CLOEXEC = 1;
 const FSCONFIG_SET_FLAG = 0, FSCONFIG_SET_STRING = 1, FSCONFIG_CMD_CREATE = 6;
 const AT_SYMLINK_NOFOLLOW = 0x100, AT_REMOVEDIR = 0x200, AT_EMPTY_PATH = 0x1000;
@@ -88,6 +90,11 @@ const SYMBOLS = {
   openat2: { name: "syscall", parameters: ["i64", "i32", "buffer", "buffer", "i64"], result: "i32" },
   fsopen: { name: "syscall", parameters: ["i64", "buffer", "u32"], result: "i32" },
   fsconfig: { name: "syscall", parameters: ["i64", "i32", "u32", "buffer", "buffer", "i32"], result: "i32" },
+  moveMount: {
+    name: "syscall",
+    parameters: ["i64", "i32", "buffer", "i32", "buffer", "u32"],
+    result: "i32",
+  },
   fsmount: { name: "syscall", parameters: ["i64", "i32", "u32", "u32"], result: "i32" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -467,6 +474,15 @@ export class LinuxKernel implements Kernel {
     } finally {
       this.close(context);
     }
+  }
+
+  attachMount(root: number, path: ByteString): void {
+    const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
+    this.#check(
+      this.#c.moveMount(NR_move_mount, root, this.#a(""), AT_FDCWD, this.#b(path), flags),
+      "move_mount",
+      path,
+    );
   }
 
   getuid(): number {

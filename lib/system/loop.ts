@@ -1,7 +1,8 @@
 /** Loop devices: Linux, Documentation/admin-guide/blockdev and include/uapi/linux/loop.h. */
-import { type ByteString, displayName, writeBytes } from "../base/byte-string.ts";
+import { type ByteString, writeBytes } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
-import { AT_FDCWD, hasErrno, type Kernel, O_RDONLY, O_RDWR, S_IFBLK, S_IFCHR } from "./kernel.ts";
+import { type DeviceNode, openNode } from "./device-node.ts";
+import { hasErrno, type Kernel, O_RDONLY, S_IFBLK, S_IFCHR } from "./kernel.ts";
 
 const LOOP_SET_FD = 0x4c00, LOOP_CLR_FD = 0x4c01, LOOP_SET_STATUS64 = 0x4c04, LOOP_GET_STATUS64 = 0x4c05;
 const LOOP_CONFIGURE = 0x4c0a, LOOP_CTL_GET_FREE = 0x4c82;
@@ -14,12 +15,9 @@ const CONTROL_MAJOR = 10, CONTROL_MINOR = 237;
 /** Somebody else may take the free device between the question and the answer: ask again so often. */
 const TRIES = 32;
 
-export interface LoopDevice extends Disposable {
+/** The block device, opened. It frees itself when this and the last mount of it are gone, whatever ends the process. */
+export interface LoopDevice extends DeviceNode {
   number: number;
-  /** The block device, opened. The device frees itself when this and the last mount of it are gone, whatever ends the process. */
-  fd: number;
-  /** Where child programs find it. */
-  path: ByteString;
 }
 
 export interface LoopOptions {
@@ -32,11 +30,11 @@ export interface LoopOptions {
 
 /** @param file stays the caller's. Throws `SystemCallError`, `SYSTEM_CALL`. */
 export function attachLoop(kernel: Kernel, pid: number, file: number, options: LoopOptions): LoopDevice {
-  const control = openNode(kernel, pid, "loop-control", S_IFCHR, CONTROL_MAJOR, CONTROL_MINOR);
+  const control = loopNode(kernel, pid, "loop-control", S_IFCHR, CONTROL_MAJOR, CONTROL_MINOR);
   try {
     for (let tries = 0; tries < TRIES; tries++) {
       const number = kernel.ioctl(control.fd, LOOP_CTL_GET_FREE, 0);
-      const node = openNode(kernel, pid, `loop${number}`, S_IFBLK, LOOP_MAJOR, number);
+      const node = loopNode(kernel, pid, `loop${number}`, S_IFBLK, LOOP_MAJOR, number);
       try {
         configure(kernel, node.fd, file, options);
       } catch (thrown) {
@@ -84,7 +82,7 @@ export interface LoopBacking {
 
 /** The file that a loop device reads, by device and inode: global, whatever it is named by now. Undefined for a free device. */
 export function loopBacking(kernel: Kernel, pid: number, number: number): LoopBacking | undefined {
-  const node = openNode(kernel, pid, `loop${number}`, S_IFBLK, LOOP_MAJOR, number, O_RDONLY);
+  const node = loopNode(kernel, pid, `loop${number}`, S_IFBLK, LOOP_MAJOR, number, O_RDONLY);
   try {
     const info = new Uint8Array(INFO_SIZE), view = new DataView(info.buffer);
     kernel.ioctl(node.fd, LOOP_GET_STATUS64, info);
@@ -104,45 +102,14 @@ export function loopBacking(kernel: Kernel, pid: number, number: number): LoopBa
   }
 }
 
-/** A device node, also where `/dev` lacks it (containers, an initramfs): then one is made in a mount that nobody sees. */
-function openNode(
-  kernel: Kernel,
-  pid: number,
-  name: string,
-  type: number,
-  major: number,
-  minor: number,
-  flags = O_RDWR,
-): { fd: number; path: ByteString } & Disposable {
-  const path = `/dev/${name}`;
+function loopNode(...node: Parameters<typeof openNode>): DeviceNode {
   try {
-    const fd = kernel.openat(AT_FDCWD, path, flags);
-    return { fd, path, [Symbol.dispose]: () => kernel.close(fd) };
+    return openNode(...node);
   } catch (thrown) {
-    if (!hasErrno(thrown, "ENOENT", "ENXIO", "ENODEV")) throw explain(thrown, path);
+    if (!hasErrno(thrown, "ENOENT", "ENXIO", "ENODEV", "EPERM", "EACCES")) throw thrown;
+    throw new CosError("SYSTEM_CALL", `Cannot open /dev/${node[2]}: ${thrown.errno}.`, {
+      hint: "Loop devices are needed: load the module loop, or in a container run privileged.",
+      cause: thrown,
+    });
   }
-  const root = kernel.mountDetached("tmpfs", "none", { readOnly: false, attributes: 0 });
-  try {
-    kernel.mknodat(root, name, type | 0o600, major, minor);
-    const fd = kernel.openat(root, name, flags);
-    return {
-      fd,
-      path: `/proc/${pid}/fd/${root}/${name}`,
-      [Symbol.dispose]: () => {
-        kernel.close(fd);
-        kernel.close(root);
-      },
-    };
-  } catch (thrown) {
-    kernel.close(root);
-    throw explain(thrown, path);
-  }
-}
-
-function explain(thrown: unknown, path: ByteString): unknown {
-  if (!hasErrno(thrown, "ENOENT", "ENXIO", "ENODEV", "EPERM", "EACCES")) return thrown;
-  return new CosError("SYSTEM_CALL", `Cannot open ${displayName(path)}: ${thrown.errno}.`, {
-    hint: "Loop devices are needed: load the module loop, or in a container run privileged.",
-    cause: thrown,
-  });
 }

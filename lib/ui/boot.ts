@@ -1,5 +1,6 @@
 /** What `cos boot …` says to people. Pure. */
 import type { GoodOutcome } from "../operations/boot-good.ts";
+import type { MountedRoot } from "../operations/boot-root.ts";
 import type { BootStatus } from "../operations/boot-status.ts";
 
 export function renderBootStatus(status: BootStatus): string {
@@ -33,3 +34,7 @@ export const GOOD_TEXTS: Record<GoodOutcome, string> = {
   "fell-back": "This is the fallback: the active system failed, and that is remembered.\n",
   "not-active": "Nothing to mark: the running system is not the active one.\n",
 };
+
+export function renderRoot({ file, uuid, partition }: MountedRoot): string {
+  return `The root is ${file} on ${partition}${uuid === undefined ? "" : `, filesystem ${uuid}`}.\n`;
+}

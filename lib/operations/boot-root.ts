@@ -1,0 +1,194 @@
+/**
+ * `cos boot root`: the root's image, mounted by an initramfs. Kernel and root come from one image, whatever its name is by now;
+ * where it is broken, the other system is reached.
+ */
+import { CosError } from "../base/errors.ts";
+import type { Events } from "../base/events.ts";
+import { byteStringOf } from "../base/byte-string.ts";
+import { type MountedImage, mountImage } from "../image/mount.ts";
+import { readTextFile } from "../machine/files.ts";
+import { type RootCandidate, rootCandidates, type RootRequest, rootRequest } from "../machine/root-image.ts";
+import { INITRAMFS_STATE, openStatePartition } from "../machine/state-partition.ts";
+import { planRepair } from "../state/switch.ts";
+import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
+import type { System } from "../system/system.ts";
+import { TreeRoot } from "../system/tree-root.ts";
+import { fitsKernel, startsSomething } from "../boot/root-tree.ts";
+import { findRootPartition } from "./root-partition.ts";
+import { beginBootWatch } from "./boot-watch.ts";
+import { look, Session } from "./session.ts";
+
+export interface RootSettings {
+  /** Where the root is mounted: a directory. */
+  target: string;
+  /** Seconds that disks are waited for. */
+  wait: number;
+}
+
+export interface MountedRoot {
+  /** The image's file, as the state partition names it now. */
+  file: string;
+  uuid?: string;
+  why: RootCandidate["why"];
+  partition: string;
+  /** The running kernel's modules are in it; undefined where the image has no modules at all. */
+  fitsKernel?: boolean;
+}
+
+const SLOT = /\/(?:active|passive)\.img$/;
+
+interface Opened extends Disposable {
+  candidate: RootCandidate;
+  image: MountedImage;
+  fits: boolean | undefined;
+}
+
+/**
+ * Mounts the root read-only at `target`, and its partition at `/run/initramfs/cos-state`. Throws `NOT_IMAGE_BASED`,
+ * `IMAGE_DAMAGED`, and `REBOOT_FIRST` where GRUB has to choose another image, which it will do at the next boot.
+ */
+export async function bootRoot(
+  system: System,
+  settings: RootSettings,
+  events: Events,
+  signal: AbortSignal,
+): Promise<MountedRoot> {
+  const request = requestOfThisBoot();
+  beginBootWatch(system, request, events);
+  using found = await findRootPartition(system, request, settings.wait, events, signal);
+  const { partition } = found, state = partition.mountPoint ?? INITRAMFS_STATE;
+  if (partition.mountPoint === undefined) place(system, partition.fd, INITRAMFS_STATE);
+  using chosen = openBest(system, partition.fd, request, rootCandidates(request, found.images), events);
+  if (chosen === undefined) throw noneBoots(partition.name, request.file);
+  const { candidate: { file, uuid, why }, image, fits } = chosen, isSlot = SLOT.test(request.file);
+  if (why === "other" && await restsOnFallback(system, state, request, events) && fits === false) {
+    throw new CosError("REBOOT_FIRST", `${request.file} does not boot; GRUB starts the other system from now on.`, {
+      hint: "Reboot: kernel and root then come from one image.",
+    });
+  }
+  place(system, image.fd, settings.target);
+  if (isSlot) await repairOnTheWay(system, state, events);
+  return { file, uuid, why, partition: partition.name, fitsKernel: fits };
+}
+
+function place({ kernel }: System, root: number, path: string): void {
+  Deno.mkdirSync(path, { recursive: true });
+  kernel.attachMount(root, byteStringOf(path));
+}
+
+function requestOfThisBoot(): RootRequest {
+  const request = rootRequest(readTextFile("/proc/cmdline") ?? "");
+  if (request !== undefined) return request;
+  throw new CosError("NOT_IMAGE_BASED", "The kernel's command line names no image (cos-img/filename=) as the root.", {
+    hint: "This command is for an initramfs of an image-based system.",
+  });
+}
+
+/**
+ * The first candidate that the kernel came from, or that holds its modules; else the first that is whole. Loops and mounts of
+ * the others are gone again.
+ */
+function openBest(
+  system: System,
+  state: number,
+  request: RootRequest,
+  candidates: readonly RootCandidate[],
+  events: Events,
+): Opened | undefined {
+  const release = readTextFile("/proc/sys/kernel/osrelease")?.trim() ?? "";
+  using stack = new DisposableStack();
+  const whole: Opened[] = [];
+  let best: Opened | undefined = undefined;
+  for (const candidate of candidates) {
+    const opened = open(system, state, candidate, release, events);
+    if (opened === undefined) continue;
+    stack.defer(() => {
+      if (opened !== best) opened[Symbol.dispose]();
+    });
+    whole.push(opened);
+    if (candidate.why === "kernel" || opened.fits !== false) break;
+  }
+  best = whole.find(({ candidate, fits }) => candidate.why === "kernel" || fits !== false) ?? whole[0];
+  if (best?.fits === false && best.candidate.why !== "kernel") {
+    events({
+      kind: "warning",
+      text: `${best.candidate.file} has no modules for this kernel (${release}), and no image that boots has them.`,
+    });
+  } else if (best !== undefined && best.candidate.file !== request.file) {
+    events({ kind: "warning", text: `The root is ${best.candidate.file}, not ${request.file}.` });
+  }
+  return best;
+}
+
+/** Undefined for an image that does not mount, or holds nothing to start. */
+function open(
+  system: System,
+  state: number,
+  candidate: RootCandidate,
+  release: string,
+  events: Events,
+): Opened | undefined {
+  const { kernel, pid } = system,
+    broken = (why: string) => {
+      events({ kind: "warning", text: `${candidate.file} does not boot: ${why}.` });
+      return undefined;
+    };
+  let image: MountedImage;
+  try {
+    const fd = kernel.openat(state, candidate.file.slice(1), O_RDONLY | O_NOFOLLOW);
+    try {
+      image = mountImage(kernel, pid, fd, { readOnly: true, name: candidate.file, attributes: 0 });
+    } finally {
+      kernel.close(fd);
+    }
+  } catch (thrown) {
+    return broken(thrown instanceof Error ? thrown.message : String(thrown));
+  }
+  const tree = new TreeRoot(kernel, image.fd);
+  try {
+    if (startsSomething(tree)) {
+      return { candidate, image, fits: fitsKernel(kernel, tree, release), [Symbol.dispose]: image[Symbol.dispose] };
+    }
+  } catch (thrown) {
+    image[Symbol.dispose]();
+    return broken(thrown instanceof Error ? thrown.message : String(thrown));
+  } finally {
+    tree.forget();
+  }
+  image[Symbol.dispose]();
+  return broken("it has no init");
+}
+
+/**
+ * The active image is broken, so GRUB must not choose it again: its tries are used up. False where GRUB does not count, or
+ * where it has come here from the fallback entry.
+ */
+async function restsOnFallback(system: System, state: string, { file }: RootRequest, events: Events): Promise<boolean> {
+  if (!file.endsWith("/active.img")) return false;
+  try {
+    await using session = await Session.open(system, { state }, events);
+    if (!session.look().state.counts) return false;
+    await session.run([{ do: "tries", value: "0" }]);
+    return true;
+  } catch (thrown) {
+    events({ kind: "warning", text: `Could not tell GRUB: ${thrown instanceof Error ? thrown.message : thrown}` });
+    return false;
+  }
+}
+
+/** What a cut has left is mended now, before anything runs; a boot never fails for it. Nothing is written where all is well. */
+async function repairOnTheWay(system: System, state: string, events: Events): Promise<void> {
+  try {
+    using partition = openStatePartition(system.kernel, state, false);
+    if (planRepair(look(system, partition).state).length === 0) return;
+    await using _session = await Session.open(system, { state }, events);
+  } catch (thrown) {
+    events({ kind: "warning", text: `Could not mend it now: ${thrown instanceof Error ? thrown.message : thrown}` });
+  }
+}
+
+function noneBoots(partition: string, file: string): CosError {
+  return new CosError("IMAGE_DAMAGED", `No image beside ${file} on ${partition} can be mounted and started.`, {
+    hint: "Boot the recovery system, or a live CD, and run: cos upgrade IMAGE",
+  });
+}

@@ -1,0 +1,120 @@
+/** Finding the partition that holds the root's image, in an initramfs: devices appear while we look, and nobody has checked them. */
+import { CosError } from "../base/errors.ts";
+import type { Events } from "../base/events.ts";
+import { openLabelled, RECOVERY_LABEL, STATE_LABEL, type StatePartition } from "../machine/state-partition.ts";
+import type { RootImage, RootRequest } from "../machine/root-image.ts";
+import { readImage } from "../state/slots.ts";
+import { hasErrno, isRegular, type Kernel, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import type { System } from "../system/system.ts";
+
+export interface FoundPartition extends Disposable {
+  partition: StatePartition;
+  images: readonly RootImage[];
+}
+
+/** Milliseconds between two looks at the devices. */
+const INTERVAL = 200;
+
+/**
+ * The partition that holds the image with the UUID, else one with the file.
+ * @param seconds how long devices are waited for. Throws `NOT_IMAGE_BASED`.
+ */
+export async function findRootPartition(
+  system: System,
+  request: RootRequest,
+  seconds: number,
+  events: Events,
+  signal: AbortSignal,
+): Promise<FoundPartition> {
+  const labels = new Set([request.label, STATE_LABEL, RECOVERY_LABEL].flatMap((label) => label ?? []));
+  const end = system.now() + seconds * 1000, checked = new Set<string>();
+  for (let first = true;; first = false) {
+    const found = await lookForIt(system, request, labels, checked, events);
+    if (found !== undefined) return found;
+    if (system.now() >= end) break;
+    if (first) events({ kind: "wait", text: `No partition with ${request.file} yet; waiting for its disk`, seconds });
+    await system.wait(INTERVAL, signal);
+  }
+  throw new CosError(
+    "NOT_IMAGE_BASED",
+    `Cannot find ${request.file}: no filesystem labelled ${[...labels].join(" or ")} holds it.`,
+    { hint: "Look at the disks (cat /proc/partitions); a missing driver belongs into the initramfs." },
+  );
+}
+
+async function lookForIt(
+  system: System,
+  request: RootRequest,
+  labels: Set<string>,
+  checked: Set<string>,
+  events: Events,
+): Promise<FoundPartition | undefined> {
+  using stack = new DisposableStack();
+  const opened: FoundPartition[] = [];
+  let chosen: FoundPartition | undefined = undefined;
+  for (const label of labels) {
+    for (const { device, open } of openLabelled(system.kernel, label)) {
+      const partition = await openChecked(system, device, open, checked, events);
+      if (partition === undefined) continue;
+      stack.defer(() => {
+        if (partition !== chosen?.partition) partition[Symbol.dispose]();
+      });
+      const images = readImages(system.kernel, partition.fd, request.file);
+      opened.push({ partition, images, [Symbol.dispose]: () => partition[Symbol.dispose]() });
+    }
+  }
+  const has = (wanted: Partial<RootImage>) => ({ images }: FoundPartition) =>
+    images.some(({ file, uuid }) => file === wanted.file || uuid !== undefined && uuid === wanted.uuid);
+  chosen = opened.find(has({ uuid: request.uuid })) ?? opened.find(has({ file: request.file }));
+  return chosen;
+}
+
+/** A filesystem that does not mount is checked, once: a power cut can tear the superblock of any ext4 with checksums. */
+async function openChecked(
+  system: System,
+  device: string,
+  open: () => StatePartition,
+  checked: Set<string>,
+  events: Events,
+): Promise<StatePartition | undefined> {
+  try {
+    return open();
+  } catch (thrown) {
+    if (!hasErrno(thrown, "EBADMSG", "EUCLEAN", "EINVAL", "EIO") || checked.has(device)) return undefined;
+    checked.add(device);
+    events({ kind: "warning", text: `${device} does not mount (${thrown.errno}); checking it.` });
+  }
+  try {
+    const { status, output } = await system.programs.run("e2fsck", ["-p", device]);
+    const last = output.trim().split("\n").at(-1) ?? "";
+    events({ kind: "warning", text: `e2fsck ended with ${status}: ${last}` });
+    return open();
+  } catch (thrown) {
+    events({
+      kind: "warning",
+      text: `${device} still does not mount: ${thrown instanceof Error ? thrown.message : thrown}`,
+    });
+    return undefined;
+  }
+}
+
+/** All `*.img` beside the file that is asked for. */
+function readImages(kernel: Kernel, state: number, file: string): RootImage[] {
+  const directory = file.slice(1, file.lastIndexOf("/"));
+  let fd;
+  try {
+    fd = kernel.openat(state, directory, O_RDONLY | O_DIRECTORY);
+  } catch (thrown) {
+    if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return [];
+    throw thrown;
+  }
+  try {
+    return kernel.readDirectory(fd).filter(({ name }) => name.endsWith(".img")).flatMap(({ name }) => {
+      if (!isRegular(kernel.statat(fd, name))) return [];
+      const image = readImage(kernel, fd, name);
+      return image === undefined ? [] : [{ file: `/${directory}/${name}`, ino: image.id, uuid: image.uuid }];
+    });
+  } finally {
+    kernel.close(fd);
+  }
+}
