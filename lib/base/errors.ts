@@ -77,6 +77,11 @@ export class SystemCallError extends Error {
   }
 }
 
+/** What was thrown, in words: a part of a sentence of ours. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
 /** Makes a `CosError` of anything thrown, so that nobody ever reads a bare stack trace without asking for it. */
 export function asCosError(thrown: unknown): CosError {
   if (thrown instanceof CosError) return thrown;
@@ -87,7 +92,7 @@ export function asCosError(thrown: unknown): CosError {
       cause: thrown,
     });
   }
-  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  const text = messageOf(thrown);
   return new CosError("INTERNAL", `Unexpected fault: ${text}`, {
     hint: "Run it again with --debug and report what it prints.",
     cause: thrown,

@@ -88,6 +88,7 @@ fi
 
 /** Added to `/grubcustom` as well. */
 export const IMAGE_HOOK = `# cos: image UUIDs, begin
+set cos_script=
 search --no-floppy --file --set=cos_script /grub_image_uuid
 if [ -n "\${cos_script}" ]; then
   source "(\${cos_script})/grub_image_uuid"

@@ -1,5 +1,6 @@
 /** The superblock of ext2, ext3 and ext4 (Linux, fs/ext4/ext4.h, `struct ext4_super_block`), as far as slots need it. */
 import { type ByteString, byteString } from "../base/byte-string.ts";
+import { crc32c } from "./crc32c.ts";
 
 /** It lies this many bytes behind the filesystem's start, and is this long. */
 export const SUPERBLOCK_OFFSET = 1024;
@@ -18,6 +19,8 @@ export interface ExtSuperblock {
   hasJournal: boolean;
   /** The superblock carries a checksum of itself: a label cannot be written without it. */
   hasChecksum: boolean;
+  /** That checksum is wrong: the kernel refuses to mount it. */
+  torn: boolean;
   inodes: number;
   /** Bytes. */
   blockSize: number;
@@ -39,9 +42,28 @@ export function parseExtSuperblock(bytes: Uint8Array): ExtSuperblock | undefined
     label: byteString(label, 0, nul < 0 ? LABEL_LENGTH : nul),
     uuid: hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5"),
     hasJournal: (view.getUint32(92, true) & COMPAT_HAS_JOURNAL) !== 0,
+    torn: mendedSuperblock(bytes) !== undefined,
     hasChecksum: (view.getUint32(100, true) & RO_COMPAT_METADATA_CSUM) !== 0,
     inodes: view.getUint32(0, true),
     blockSize,
     size: view.getUint32(4, true) * blockSize,
   };
+}
+
+/** `s_checksum_type` for CRC-32C, the only one there is, and where type and sum stand. */
+const CRC32C = 1, CHECKSUM_TYPE_AT = 373, CHECKSUM_AT = 1020;
+
+/**
+ * A superblock whose sum is wrong, with the right one. Its two sectors may be of two moments after a power cut: all that is of
+ * use in the second one is what never changes.
+ */
+export function mendedSuperblock(bytes: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+  if (bytes.length < SUPERBLOCK_SIZE) return undefined;
+  const mended = new Uint8Array(bytes.subarray(0, SUPERBLOCK_SIZE)), view = new DataView(mended.buffer);
+  const hasChecksum = (view.getUint32(100, true) & RO_COMPAT_METADATA_CSUM) !== 0;
+  if (view.getUint16(56, true) !== 0xef53 || !hasChecksum || mended[CHECKSUM_TYPE_AT] !== CRC32C) return undefined;
+  const sum = crc32c(0xffffffff, mended.subarray(0, CHECKSUM_AT));
+  if (view.getUint32(CHECKSUM_AT, true) === sum) return undefined;
+  view.setUint32(CHECKSUM_AT, sum, true);
+  return mended;
 }

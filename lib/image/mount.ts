@@ -15,11 +15,11 @@ export function mountImage(
   kernel: Kernel,
   pid: number,
   file: number,
-  options: { readOnly: boolean; direct?: boolean; name: ByteString; attributes?: number },
+  options: { readOnly: boolean; direct?: boolean; name: ByteString },
 ): MountedImage {
   const loop = attachLoop(kernel, pid, file, options);
   try {
-    const fd = mountLoop(kernel, loop, options.readOnly, options.attributes);
+    const fd = mountLoop(kernel, loop, options.readOnly);
     return {
       fd,
       loop,
@@ -34,11 +34,9 @@ export function mountImage(
   }
 }
 
-/** What is only looked into, or filled, starts nothing and opens no device. */
-const LOCKED_UP = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
-
 /** The descriptor is the caller's. */
-export function mountLoop(kernel: Kernel, loop: LoopDevice, readOnly: boolean, attributes = LOCKED_UP): number {
+export function mountLoop(kernel: Kernel, loop: LoopDevice, readOnly: boolean): number {
+  const attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
   // The ext4 driver reads all of the family; the old ext2 driver knows no extents.
   return kernel.mountDetached("ext4", loop.path, { readOnly, attributes });
 }

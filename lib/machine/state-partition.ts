@@ -201,6 +201,13 @@ export function* openLabelled(kernel: Kernel, label: string): Generator<{ device
   }
 }
 
+/** Gives a partition that only this process sees a place that all see, read-only. */
+export function showAt(kernel: Kernel, { name, type }: StatePartition, path: string): void {
+  const filesystem = type === XFS_MAGIC ? "xfs" : type === BTRFS_MAGIC ? "btrfs" : "ext4";
+  const options = { readOnly: true, attributes: MOUNT_ATTRIBUTES };
+  kernel.mountAt(byteStringOf(path), filesystem, byteStringOf(name), options);
+}
+
 /** A sibling of the state partition, on the same disk only: other disks may hold another system. Undefined where there is none. */
 export function openSibling(
   kernel: Kernel,

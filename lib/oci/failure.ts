@@ -1,6 +1,6 @@
 /** What went wrong between us and a server, in words for people. */
 import { buildInfo } from "../base/build-info.ts";
-import { CosError } from "../base/errors.ts";
+import { CosError, messageOf } from "../base/errors.ts";
 import { ProxyError } from "../system/http.ts";
 
 /** A connection that could not be made, or broke. */
@@ -26,7 +26,7 @@ export class BodyError extends ConnectionError {}
 /** @param passing whether another try may bring more. */
 export function broken(host: string, cause: unknown, passing = true): BodyError {
   return new BodyError(
-    `The connection to ${host} broke: ${hidden(cause instanceof Error ? cause.message : String(cause))}.`,
+    `The connection to ${host} broke: ${hidden(messageOf(cause))}.`,
     passing,
     "Check the network and run it again: what was there before is not touched.",
     discreet(cause),
@@ -64,7 +64,7 @@ export function reasonOf(cause: unknown, now: number): Reason {
     const { text, passing } = reasonOf(cause.cause, now);
     return { text: `cannot be reached through the proxy ${cause.proxy}, which ${text}`, passing, hint: NETWORK };
   }
-  let text = cause instanceof Error ? cause.message : String(cause);
+  let text = messageOf(cause);
   if (cause instanceof Error && cause.cause instanceof Error) text += `: ${cause.cause.message}`;
   text = hidden(text);
   if (/proxy authentication required/i.test(text)) {

@@ -2,13 +2,13 @@
  * `cos boot root`: the root's image, mounted by an initramfs. Kernel and root come from one image, whatever its name is by now;
  * where it is broken, the other system is reached.
  */
-import { CosError } from "../base/errors.ts";
+import { CosError, messageOf } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { byteStringOf } from "../base/byte-string.ts";
 import { type MountedImage, mountImage } from "../image/mount.ts";
 import { readTextFile } from "../machine/files.ts";
 import { type RootCandidate, rootCandidates, type RootRequest, rootRequest } from "../machine/root-image.ts";
-import { INITRAMFS_STATE, openStatePartition } from "../machine/state-partition.ts";
+import { INITRAMFS_STATE, openStatePartition, showAt } from "../machine/state-partition.ts";
 import { planRepair } from "../state/switch.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
@@ -16,7 +16,7 @@ import { TreeRoot } from "../system/tree-root.ts";
 import { fitsKernel, startsSomething } from "../boot/root-tree.ts";
 import { findRootPartition } from "./root-partition.ts";
 import { beginBootWatch } from "./boot-watch.ts";
-import { look, Session } from "./session.ts";
+import { look, Session, tornImages } from "./session.ts";
 
 export interface RootSettings {
   /** Where the root is mounted: a directory. */
@@ -57,23 +57,25 @@ export async function bootRoot(
   beginBootWatch(system, request, events);
   using found = await findRootPartition(system, request, settings.wait, events, signal);
   const { partition } = found, state = partition.mountPoint ?? INITRAMFS_STATE;
-  if (partition.mountPoint === undefined) place(system, partition.fd, INITRAMFS_STATE);
+  if (partition.mountPoint === undefined) {
+    Deno.mkdirSync(INITRAMFS_STATE, { recursive: true });
+    showAt(system.kernel, partition, INITRAMFS_STATE);
+  }
+  const isSlot = SLOT.test(request.file);
+  // Before: what a cut has torn cannot be mounted.
+  if (isSlot) await repairOnTheWay(system, state, events);
   using chosen = openBest(system, partition.fd, request, rootCandidates(request, found.images), events);
   if (chosen === undefined) throw noneBoots(partition.name, request.file);
-  const { candidate: { file, uuid, why }, image, fits } = chosen, isSlot = SLOT.test(request.file);
+  const { candidate: { file, uuid, why }, image, fits } = chosen;
   if (why === "other" && await restsOnFallback(system, state, request, events) && fits === false) {
     throw new CosError("REBOOT_FIRST", `${request.file} does not boot; GRUB starts the other system from now on.`, {
       hint: "Reboot: kernel and root then come from one image.",
     });
   }
-  place(system, image.fd, settings.target);
-  if (isSlot) await repairOnTheWay(system, state, events);
+  Deno.mkdirSync(settings.target, { recursive: true });
+  const options = { readOnly: true, attributes: 0 };
+  system.kernel.mountAt(byteStringOf(settings.target), "ext4", image.loop.path, options);
   return { file, uuid, why, partition: partition.name, fitsKernel: fits };
-}
-
-function place({ kernel }: System, root: number, path: string): void {
-  Deno.mkdirSync(path, { recursive: true });
-  kernel.attachMount(root, byteStringOf(path));
 }
 
 function requestOfThisBoot(): RootRequest {
@@ -137,12 +139,12 @@ function open(
   try {
     const fd = kernel.openat(state, candidate.file.slice(1), O_RDONLY | O_NOFOLLOW);
     try {
-      image = mountImage(kernel, pid, fd, { readOnly: true, name: candidate.file, attributes: 0 });
+      image = mountImage(kernel, pid, fd, { readOnly: true, name: candidate.file });
     } finally {
       kernel.close(fd);
     }
   } catch (thrown) {
-    return broken(thrown instanceof Error ? thrown.message : String(thrown));
+    return broken(messageOf(thrown));
   }
   const tree = new TreeRoot(kernel, image.fd);
   try {
@@ -151,7 +153,7 @@ function open(
     }
   } catch (thrown) {
     image[Symbol.dispose]();
-    return broken(thrown instanceof Error ? thrown.message : String(thrown));
+    return broken(messageOf(thrown));
   } finally {
     tree.forget();
   }
@@ -171,7 +173,7 @@ async function restsOnFallback(system: System, state: string, { file }: RootRequ
     await session.run([{ do: "tries", value: "0" }]);
     return true;
   } catch (thrown) {
-    events({ kind: "warning", text: `Could not tell GRUB: ${thrown instanceof Error ? thrown.message : thrown}` });
+    events({ kind: "warning", text: `Could not tell GRUB: ${messageOf(thrown)}` });
     return false;
   }
 }
@@ -180,10 +182,11 @@ async function restsOnFallback(system: System, state: string, { file }: RootRequ
 async function repairOnTheWay(system: System, state: string, events: Events): Promise<void> {
   try {
     using partition = openStatePartition(system.kernel, state, false);
-    if (planRepair(look(system, partition).state).length === 0) return;
+    const view = look(system, partition);
+    if (planRepair(view.state).length === 0 && tornImages(view.slots).length === 0) return;
     await using _session = await Session.open(system, { state }, events);
   } catch (thrown) {
-    events({ kind: "warning", text: `Could not mend it now: ${thrown instanceof Error ? thrown.message : thrown}` });
+    events({ kind: "warning", text: `Could not mend it now: ${messageOf(thrown)}` });
   }
 }
 

@@ -46,5 +46,6 @@ export function inspectImages({ kernel, pid }: System, { fd: state }: StateParti
  */
 function tellsOfImage(thrown: unknown): boolean {
   if (thrown instanceof CosError) return thrown.code === "INCOMPLETE_SYSTEM" || thrown.code === "BROKEN_LAYER";
-  return hasErrno(thrown, "EINVAL", "EUCLEAN", "EIO") && !["fsopen", "fsmount", "ioctl"].includes(thrown.call);
+  return hasErrno(thrown, "EINVAL", "EUCLEAN", "EBADMSG", "EIO") &&
+    !["fsopen", "fsmount", "ioctl"].includes(thrown.call);
 }

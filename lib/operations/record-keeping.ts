@@ -1,4 +1,5 @@
 /** Keeping the install record after an operation. A record that cannot be written never makes a done thing undone. */
+import { messageOf } from "../base/errors.ts";
 import type { ImageRecord, InstallRecord, Verification } from "../formats/record.ts";
 import { type OperationRecord, withOperation } from "../formats/record.ts";
 import { openSibling, RECOVERY_LABEL } from "../machine/state-partition.ts";
@@ -101,7 +102,7 @@ function attempt({ events }: Session, what: string, write: () => void): void {
   try {
     write();
   } catch (thrown) {
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    const why = messageOf(thrown);
     events({ kind: "warning", text: `Could not write ${what}: ${why}.` });
   }
 }

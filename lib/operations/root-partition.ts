@@ -1,10 +1,12 @@
 /** Finding the partition that holds the root's image, in an initramfs: devices appear while we look, and nobody has checked them. */
-import { CosError } from "../base/errors.ts";
+import { byteStringOf } from "../base/byte-string.ts";
+import { CosError, messageOf } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { openLabelled, RECOVERY_LABEL, STATE_LABEL, type StatePartition } from "../machine/state-partition.ts";
 import type { RootImage, RootRequest } from "../machine/root-image.ts";
+import { mendSuperblock } from "../state/superblock.ts";
 import { readImage } from "../state/slots.ts";
-import { hasErrno, isRegular, type Kernel, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import { AT_FDCWD, hasErrno, isRegular, type Kernel, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 
 export interface FoundPartition extends Disposable {
@@ -29,8 +31,10 @@ export async function findRootPartition(
   const labels = new Set([request.label, STATE_LABEL, RECOVERY_LABEL].flatMap((label) => label ?? []));
   const end = system.now() + seconds * 1000, checked = new Set<string>();
   for (let first = true;; first = false) {
-    const found = await lookForIt(system, request, labels, checked, events);
-    if (found !== undefined) return found;
+    for (const label of labels) {
+      const found = await lookForIt(system, request, label, checked, events);
+      if (found !== undefined) return found;
+    }
     if (system.now() >= end) break;
     if (first) events({ kind: "wait", text: `No partition with ${request.file} yet; waiting for its disk`, seconds });
     await system.wait(INTERVAL, signal);
@@ -42,58 +46,61 @@ export async function findRootPartition(
   );
 }
 
+/** Among the partitions with that label: two disks may both have one. */
 async function lookForIt(
   system: System,
   request: RootRequest,
-  labels: Set<string>,
+  label: string,
   checked: Set<string>,
   events: Events,
 ): Promise<FoundPartition | undefined> {
   using stack = new DisposableStack();
   const opened: FoundPartition[] = [];
   let chosen: FoundPartition | undefined = undefined;
-  for (const label of labels) {
-    for (const { device, open } of openLabelled(system.kernel, label)) {
-      const partition = await openChecked(system, device, open, checked, events);
-      if (partition === undefined) continue;
-      stack.defer(() => {
-        if (partition !== chosen?.partition) partition[Symbol.dispose]();
-      });
-      const images = readImages(system.kernel, partition.fd, request.file);
-      opened.push({ partition, images, [Symbol.dispose]: () => partition[Symbol.dispose]() });
-    }
+  for (const { device, open } of openLabelled(system.kernel, label)) {
+    const partition = await openChecked(system, device, open, checked, events);
+    if (partition === undefined) continue;
+    stack.defer(() => {
+      if (partition !== chosen?.partition) partition[Symbol.dispose]();
+    });
+    const images = readImages(system.kernel, partition.fd, request.file);
+    opened.push({ partition, images, [Symbol.dispose]: () => partition[Symbol.dispose]() });
   }
-  const has = (wanted: Partial<RootImage>) => ({ images }: FoundPartition) =>
-    images.some(({ file, uuid }) => file === wanted.file || uuid !== undefined && uuid === wanted.uuid);
-  chosen = opened.find(has({ uuid: request.uuid })) ?? opened.find(has({ file: request.file }));
+  const has = (wanted: (image: RootImage) => boolean) => opened.find(({ images }) => images.some(wanted));
+  chosen = has(({ uuid }) => uuid !== undefined && uuid === request.uuid) ?? has(({ file }) => file === request.file);
   return chosen;
 }
 
-/** A filesystem that does not mount is checked, once: a power cut can tear the superblock of any ext4 with checksums. */
+/**
+ * A filesystem that does not mount is mended and checked, once: a power cut can tear the superblock of any ext4 with checksums,
+ * and `e2fsck -p` does not touch such a one.
+ */
 async function openChecked(
-  system: System,
+  { kernel, programs }: System,
   device: string,
   open: () => StatePartition,
   checked: Set<string>,
   events: Events,
 ): Promise<StatePartition | undefined> {
+  const warn = (text: string) => events({ kind: "warning", text: `${device} ${text}` });
   try {
     return open();
   } catch (thrown) {
-    if (!hasErrno(thrown, "EBADMSG", "EUCLEAN", "EINVAL", "EIO") || checked.has(device)) return undefined;
+    if (checked.has(device)) return undefined;
     checked.add(device);
-    events({ kind: "warning", text: `${device} does not mount (${thrown.errno}); checking it.` });
+    warn(`does not mount: ${messageOf(thrown)}`);
   }
   try {
-    const { status, output } = await system.programs.run("e2fsck", ["-p", device]);
-    const last = output.trim().split("\n").at(-1) ?? "";
-    events({ kind: "warning", text: `e2fsck ended with ${status}: ${last}` });
+    if (mendSuperblock(kernel, AT_FDCWD, byteStringOf(device))) warn("had a torn superblock, which is mended");
+    const { status, output } = await programs.run("e2fsck", ["-p", device]);
+    warn(`was checked by e2fsck, which ended with ${status}: ${output.trim().split("\n").at(-1) ?? ""}`);
+  } catch (thrown) {
+    warn(`is not checked: ${messageOf(thrown)}`);
+  }
+  try {
     return open();
   } catch (thrown) {
-    events({
-      kind: "warning",
-      text: `${device} still does not mount: ${thrown instanceof Error ? thrown.message : thrown}`,
-    });
+    warn(`still does not mount: ${messageOf(thrown)}`);
     return undefined;
   }
 }

@@ -1,6 +1,6 @@
 /** What every operation that may write begins with: the state partition opened, locked, looked at, and repaired. */
 import type { Events } from "../base/events.ts";
-import { CosError } from "../base/errors.ts";
+import { CosError, messageOf } from "../base/errors.ts";
 import { type BootCounter, readBootCounter, writeTries } from "../boot/counter.ts";
 import { readTextFile } from "../machine/files.ts";
 import { runningImage, usedImages } from "../machine/running.ts";
@@ -9,8 +9,17 @@ import { executeSteps, type Executor } from "../state/execute.ts";
 import { type LoadedRecord, loadRecord } from "../state/record-file.ts";
 import { lockState } from "../state/lock.ts";
 import { type Inspected, inspectImages, NOT_INSPECTED } from "./inspect-images.ts";
-import { hasImageDirectory, readSlots, type SlotImage, type Slots } from "../state/slots.ts";
-import { type ImageFacts, type ImageId, planRepair, type SlotState, type SwitchStep } from "../state/switch.ts";
+import { hasImageDirectory, imagePath, readSlots, type SlotImage, type Slots } from "../state/slots.ts";
+import { mendSuperblock } from "../state/superblock.ts";
+import {
+  IMAGE_NAMES,
+  type ImageFacts,
+  type ImageId,
+  type ImageName,
+  planRepair,
+  type SlotState,
+  type SwitchStep,
+} from "../state/switch.ts";
 import { makeWritable } from "../state/writable.ts";
 import { checkpoint } from "../system/checkpoint.ts";
 import { FreezeGuard } from "../system/freeze-guard.ts";
@@ -153,7 +162,7 @@ export class Session implements AsyncDisposable {
     try {
       return work();
     } catch (thrown) {
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const why = messageOf(thrown);
       this.events({ kind: "warning", text: `It is done, but ${what} failed: ${why}.` });
       return instead;
     }
@@ -188,16 +197,18 @@ export class Session implements AsyncDisposable {
   }
 
   async #repair(): Promise<void> {
-    const view = this.look(), steps = planRepair(view.state);
-    if (steps.length === 0) return;
+    const { slots, state } = this.look(), steps = planRepair(state), torn = tornImages(slots);
+    if (steps.length === 0 && torn.length === 0) return;
     this.events({ kind: "phase", phase: "repair", text: "Mending what an earlier run left unfinished" });
+    for (const name of torn) mendSuperblock(this.system.kernel, this.partition.fd, imagePath(name));
+    if (torn.length > 0) await this.checkpoint();
     for (const step of steps) {
       try {
         await this.run([step]);
       } catch (thrown) {
         // A damaged image that takes no label must not keep the machine from being upgraded, which is what mends it.
         if (step.do !== "label") throw thrown;
-        const why = thrown instanceof Error ? thrown.message : String(thrown);
+        const why = messageOf(thrown);
         this.events({ kind: "warning", text: `Could not label cOS/${step.name}.img: ${why}` });
       }
     }
@@ -208,6 +219,11 @@ export class Session implements AsyncDisposable {
     await this.#cleanup.disposeAsync();
     await this.#guard?.[Symbol.asyncDispose]();
   }
+}
+
+/** A name of each image whose label and checksum a cut has torn apart. */
+export function tornImages({ names, images }: Slots): ImageName[] {
+  return IMAGE_NAMES.filter((name) => images.get(names[name] ?? 0)?.torn === true);
 }
 
 export function requireRoot({ kernel }: System): void {

@@ -1,5 +1,5 @@
 /** Carrying out a switch: what fails before the new system is bootable is undone, what fails after it is a warning. */
-import { CosError } from "../base/errors.ts";
+import { CosError, messageOf } from "../base/errors.ts";
 import { restoreCounter, saveCounter } from "../boot/counter.ts";
 import { planUndo, type SwitchPlan } from "../state/switch.ts";
 import type { Session, View } from "./session.ts";
@@ -26,7 +26,7 @@ export async function switchSlots(session: Session, start: View, plan: SwitchPla
       await session.run([step]);
     } catch (thrown) {
       // A retry that begins anew would destroy the good fallback: the switch is done, and repair finishes what is left.
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const why = messageOf(thrown);
       warnings.push(`The new system is in place, but tidying up failed (${why}); the next run of cos finishes it.`);
       break;
     }
@@ -65,10 +65,9 @@ async function undo(
     failure ??= thrown;
   }
   if (failure === undefined) return;
-  const message = (thrown: unknown) => thrown instanceof Error ? thrown.message : String(thrown);
   throw new CosError(
     "SYSTEM_CALL",
-    `The switch failed (${message(reason)}), and so did undoing it (${message(failure)}).`,
+    `The switch failed (${messageOf(reason)}), and so did undoing it (${messageOf(failure)}).`,
     {
       hint:
         "Both systems are still there. Look at the kernel's log (dmesg) for errors of the disk; when it works again, run: cos repair",

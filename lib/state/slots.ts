@@ -16,6 +16,8 @@ export interface SlotImage {
   uuid?: string;
   label?: string;
   checksummed: boolean;
+  /** The superblock's checksum is wrong, so nothing mounts it. */
+  torn: boolean;
   /** Bytes that the file claims, and that it really takes. */
   size: number;
   allocated: number;
@@ -63,6 +65,7 @@ export function readImage(kernel: Kernel, state: number, path: string): SlotImag
       uuid: superblock?.uuid,
       label: superblock?.label,
       checksummed: superblock?.hasChecksum ?? false,
+      torn: superblock?.torn ?? false,
       size: status.size,
       allocated: status.blocks * 512,
       devMajor: status.devMajor,

@@ -1,4 +1,5 @@
 /** Running a credential helper: the protocol of docker-credential-helpers is a word, the host on standard input, JSON back. */
+import { messageOf } from "../base/errors.ts";
 
 export type HelperAnswer =
   | { outcome: "ended"; status: number; out: string; err: string }
@@ -44,7 +45,7 @@ export function helperRunner(
       }).spawn();
     } catch (cause) {
       // No program of this machine's, or an interpreter that is not there: the status that shells give it.
-      return { outcome: "ended", status: 126, out: "", err: cause instanceof Error ? cause.message : String(cause) };
+      return { outcome: "ended", status: 126, out: "", err: messageOf(cause) };
     }
     let timedOut = false;
     const stop = () => {

@@ -31,6 +31,7 @@ const NAMES: Record<number, string> = {
   39: "ENOTEMPTY",
   40: "ELOOP",
   61: "ENODATA",
+  74: "EBADMSG",
   75: "EOVERFLOW",
   84: "EILSEQ",
   95: "EOPNOTSUPP",

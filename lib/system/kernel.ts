@@ -56,6 +56,13 @@ export interface DirectoryEntry {
   type: number;
 }
 
+export interface MountOptions {
+  /** The filesystem, not only this mount of it. */
+  readOnly: boolean;
+  /** `MOUNT_ATTR_*` of this mount. */
+  attributes: number;
+}
+
 export interface Kernel {
   openat(dir: number, path: ByteString, flags: number, mode?: number): number;
   openat2(dir: number, path: ByteString, flags: number, mode: number, resolve: number): number;
@@ -118,9 +125,9 @@ export interface Kernel {
    * Mounts a filesystem without a mount point: the descriptor returned is its root directory. Nobody else sees it, and it
    * goes when the last descriptor is closed, whatever ends the process (fsopen(2), Linux 5.2).
    */
-  mountDetached(type: string, source: ByteString, options: { readOnly: boolean; attributes: number }): number;
-  /** Gives what `mountDetached` has mounted a place that all see (move_mount(2), Linux 5.2). The place is followed if it is a link. */
-  attachMount(root: number, path: ByteString): void;
+  mountDetached(type: string, source: ByteString, options: MountOptions): number;
+  /** The same at a place that all see (move_mount(2), Linux 5.2), until somebody unmounts it. */
+  mountAt(path: ByteString, type: string, source: ByteString, options: MountOptions): void;
   getuid(): number;
 }
 

@@ -9,6 +9,7 @@ import {
   type FilesystemStatus,
   type Kernel,
   MOUNT_ATTR_RDONLY,
+  type MountOptions,
   O_CLOEXEC,
   O_DIRECTORY,
   O_RDONLY,
@@ -18,7 +19,7 @@ import {
 // `openat2`, `fsopen` and their like have no wrapper in older C libraries: they go through `syscall(2)`. The numbers are the
 // same on all architectures, as for all calls since Linux 5.1 (and 437 as well).
 const NR_move_mount = 429n, NR_fsopen = 430n, NR_fsconfig = 431n, NR_fsmount = 432n, NR_openat2 = 437n;
-const MOVE_MOUNT_F_EMPTY_PATH = 0x4, MOVE_MOUNT_T_SYMLINKS = 0x10;
+const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 const FSOPEN_CLOEXEC = 1, FSMOUNT_CLOEXEC = 1;
 const FSCONFIG_SET_FLAG = 0, FSCONFIG_SET_STRING = 1, FSCONFIG_CMD_CREATE = 6;
 const AT_SYMLINK_NOFOLLOW = 0x100, AT_REMOVEDIR = 0x200, AT_EMPTY_PATH = 0x1000;
@@ -437,10 +438,27 @@ export class LinuxKernel implements Kernel {
     this.#check(this.#c.mount(this.#b("none"), this.#a(path), null, BigInt(flags), null), "mount", path);
   }
 
-  mountDetached(type: string, source: ByteString, { readOnly, attributes }: {
-    readOnly: boolean;
-    attributes: number;
-  }): number {
+  mountDetached(type: string, source: ByteString, options: MountOptions): number {
+    // The mount's own descriptor is only a path, which syncfs and fchmod refuse. An open directory keeps the mount alive.
+    return this.#mounted(type, source, options, (mount) => this.openat(mount, ".", O_RDONLY | O_DIRECTORY));
+  }
+
+  mountAt(path: ByteString, type: string, source: ByteString, options: MountOptions): void {
+    this.#mounted(type, source, options, (mount) => {
+      const moved = this.#c.moveMount(
+        NR_move_mount,
+        mount,
+        this.#a(""),
+        AT_FDCWD,
+        this.#b(path),
+        MOVE_MOUNT_F_EMPTY_PATH,
+      );
+      this.#check(moved, "move_mount", path);
+    });
+  }
+
+  /** What `use` does not hold or place is gone when the mount's descriptor is closed. */
+  #mounted<T>(type: string, source: ByteString, { readOnly, attributes }: MountOptions, use: (mount: number) => T): T {
     const context = this.#check(this.#c.fsopen(NR_fsopen, this.#a(type), FSOPEN_CLOEXEC), "fsopen", type);
     try {
       const set = (command: number, key: string | null, value: string | null) =>
@@ -466,23 +484,13 @@ export class LinuxKernel implements Kernel {
         source,
       );
       try {
-        // The mount's own descriptor is only a path, which syncfs and fchmod refuse. An open directory keeps the mount alive.
-        return this.openat(mount, ".", O_RDONLY | O_DIRECTORY);
+        return use(mount);
       } finally {
         this.close(mount);
       }
     } finally {
       this.close(context);
     }
-  }
-
-  attachMount(root: number, path: ByteString): void {
-    const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
-    this.#check(
-      this.#c.moveMount(NR_move_mount, root, this.#a(""), AT_FDCWD, this.#b(path), flags),
-      "move_mount",
-      path,
-    );
   }
 
   getuid(): number {

@@ -1,5 +1,5 @@
 /** Other programs: `mke2fs`, `tune2fs`, `e2fsck`. */
-import { CosError } from "../base/errors.ts";
+import { CosError, messageOf } from "../base/errors.ts";
 
 export interface ProgramResult {
   status: number;
@@ -32,7 +32,7 @@ export class RealPrograms implements Programs {
       }).spawn();
     } catch (cause) {
       if (cause instanceof Deno.errors.NotFound) throw toolMissing(name, cause);
-      throw new CosError("TOOL_FAILED", `Cannot start ${name}: ${cause instanceof Error ? cause.message : cause}.`, {
+      throw new CosError("TOOL_FAILED", `Cannot start ${name}: ${messageOf(cause)}.`, {
         hint: `Check that ${name} is a program that this machine can run.`,
         cause,
       });

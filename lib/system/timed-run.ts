@@ -1,4 +1,5 @@
 /** Running a program of somebody else's that may hang, leave others behind, or print without end. */
+import { messageOf } from "../base/errors.ts";
 import { byteString, displayName } from "../base/byte-string.ts";
 
 export type TimedEnd =
@@ -30,7 +31,7 @@ export async function runTimed(path: string, limit: number, signal: AbortSignal)
     }).spawn();
   } catch (thrown) {
     // A script without its interpreter, or for another machine.
-    return { kind: "unstartable", why: thrown instanceof Error ? thrown.message : String(thrown) };
+    return { kind: "unstartable", why: messageOf(thrown) };
   }
   const killAll = () => {
     try {

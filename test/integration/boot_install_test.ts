@@ -9,7 +9,7 @@ import { run } from "../lab/run.ts";
 import { staticFile } from "../lab/static-file.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 
-const NAMES = ["boot_assessment", "grub_boot_assessment", "grubcustom"];
+const NAMES = ["boot_assessment", "grub_boot_assessment", "grub_image_uuid", "grubcustom"];
 const EMPTY = "# GRUB Environment Block\n".padEnd(1024, "#");
 
 async function machineOn(stateFilesystem: StateFilesystem = "ext4"): Promise<LabMachine> {
@@ -46,7 +46,7 @@ async function obstacle(machine: LabMachine): Promise<string | undefined> {
 const SOURCES = new URL("../../packaging/grub/", import.meta.url);
 
 Deno.test("grub-script-check finds nothing wrong with our parts", async () => {
-  for (const name of ["grubcustom.cfg", "grub_boot_assessment.cfg"]) {
+  for (const { name } of Deno.readDirSync(SOURCES)) {
     await run("/usr/bin/grub-script-check", [new URL(name, SOURCES).pathname]);
   }
 });
@@ -56,20 +56,23 @@ Deno.test("installed, installed again, removed: what was there before is there a
   const before = await files(machine);
   assert.equal(await obstacle(machine), "no-hook");
   const { out } = await machine.must("boot", "install");
-  assert.equal(out, "Installed: boot_assessment, grub_boot_assessment, grubcustom\n");
+  assert.equal(out, "Installed: boot_assessment, grub_boot_assessment, grub_image_uuid, grubcustom\n");
   assert.equal(await obstacle(machine), undefined);
   const after = await files(machine);
   assert.deepEqual(Object.keys(after), NAMES);
   assert.deepEqual(after, {
     boot_assessment: EMPTY,
     grub_boot_assessment: Deno.readTextFileSync(new URL("grub_boot_assessment.cfg", SOURCES)),
-    grubcustom: Deno.readTextFileSync(new URL("grubcustom.cfg", SOURCES)),
+    grub_image_uuid: Deno.readTextFileSync(new URL("grub_image_uuid.cfg", SOURCES)),
+    grubcustom: ["grubcustom.cfg", "grubcustom-image.cfg"].map((n) => Deno.readTextFileSync(new URL(n, SOURCES))).join(
+      "",
+    ),
   });
   assert.equal((await machine.must("boot", "install")).out, "It is all there already.\n");
   assert.deepEqual(await files(machine), after);
   assert.equal(
     (await machine.must("boot", "install", "--remove")).out,
-    "Removed: grubcustom, grub_boot_assessment, boot_assessment\n",
+    "Removed: grubcustom, grub_image_uuid, grub_boot_assessment, boot_assessment\n",
   );
   assert.deepEqual(await files(machine), before);
   assert.equal((await machine.must("boot", "install", "--remove")).out, "There is nothing of ours to remove.\n");
@@ -97,13 +100,19 @@ Deno.test("what others wrote is kept: their hook, their script, their variables"
   assert.deepEqual(await files(machine), { ...top, grubcustom: "set color=1 # no newline\n" });
 });
 
-Deno.test("an older tool's hook leads to our script: it is left as it is", async () => {
+Deno.test("an older tool's hook leads to our script: it is left as it is, before ours", async () => {
   await using machine = await machineOn();
   const hook = 'set f="/grub_boot_assessment"\nsearch --no-floppy --file --set=d "${f}"\nsource "(${d})${f}"\n';
   await write(machine, { grubcustom: hook, grub_boot_assessment: "# theirs\n", boot_assessment: EMPTY });
   assert.equal(await obstacle(machine), "no-script");
-  assert.equal((await machine.must("boot", "install")).out, "Installed: grub_boot_assessment\n");
-  assert.equal((await files(machine)).grubcustom, hook);
+  assert.equal(
+    (await machine.must("boot", "install")).out,
+    "Installed: grub_boot_assessment, grub_image_uuid, grubcustom\n",
+  );
+  assert.equal(
+    (await files(machine)).grubcustom,
+    hook + Deno.readTextFileSync(new URL("grubcustom-image.cfg", SOURCES)),
+  );
   assert.equal(await obstacle(machine), undefined);
 });
 
@@ -151,7 +160,10 @@ Deno.test("a menu that reads no hook, and one that counts by itself", async () =
   assert.deepEqual(await files(machine), {});
   await write(machine, { "grub2/grub.cfg": "load_env -f (root)/boot_assessment cos_tries\n" });
   assert.equal(await obstacle(machine), "no-block");
-  assert.equal((await machine.must("boot", "install")).out, "Installed: boot_assessment\n");
+  assert.equal(
+    (await machine.must("boot", "install")).out,
+    "Installed: boot_assessment, grub_image_uuid, grubcustom\n",
+  );
   assert.equal(await obstacle(machine), undefined);
 });
 

@@ -1,4 +1,4 @@
-/** GRUB's own interpreter, in qemu, runs the script of `cos boot install`, and counts in its own way on a real filesystem. */
+/** GRUB's own interpreter, in qemu, runs the scripts of `cos boot install`, and counts in its own way on a real filesystem. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { scratchDirectory } from "../lab/cleanup.ts";
@@ -27,7 +27,7 @@ for word in $extra_passive_cmdline; do echo "PASSIVE $word"; done
 reboot
 `;
 const MODULES =
-  "biosdisk ext2 xfs search search_label search_fs_file normal test loadenv echo configfile serial reboot halt sleep true minicmd"
+  "biosdisk ext2 xfs search search_label search_fs_file loopback probe normal test loadenv echo configfile serial reboot halt sleep true minicmd"
     .split(" ");
 
 interface GrubMachine {
@@ -36,11 +36,24 @@ interface GrubMachine {
 }
 
 /** Two disks: one is GRUB, the other the state partition. Nothing of it needs a loop device. */
-async function grubMachine(directory: string, set: string[]): Promise<GrubMachine> {
+async function grubMachine(
+  directory: string,
+  set: string[],
+  images: Record<string, string> = {},
+): Promise<GrubMachine> {
   const path = (name: string) => `${directory}/${name}`;
-  Deno.mkdirSync(path("state/grub2"), { recursive: true });
-  for (const name of ["grubcustom", "grub_boot_assessment"]) {
+  for (const place of ["grub2", "cOS"]) Deno.mkdirSync(path(`state/${place}`), { recursive: true });
+  for (const name of ["grub_boot_assessment", "grub_image_uuid"]) {
     Deno.copyFileSync(new URL(`${name}.cfg`, SOURCES), path(`state/${name}`));
+  }
+  const hooks = ["grubcustom", "grubcustom-image"].map((name) =>
+    Deno.readTextFileSync(new URL(`${name}.cfg`, SOURCES))
+  );
+  Deno.writeTextFileSync(path("state/grubcustom"), hooks.join(""));
+  for (const [name, uuid] of Object.entries(images)) {
+    const image = path(`state/cOS/${name}.img`);
+    await run("truncate", ["-s", "1M", image]);
+    await run("mke2fs", ["-q", "-F", "-t", "ext2", "-U", uuid, image]);
   }
   Deno.writeTextFileSync(path("state/grub2/grub.cfg"), MENU);
   await run("grub-editenv", [path("state/boot_assessment"), "create"]);
@@ -103,4 +116,17 @@ Deno.test("GRUB itself counts nothing where nothing is armed, and an older tool'
   assert.deepEqual(await machine.boot(), { entry: "cos", active: REBOOT, passive: "" });
   assert.equal(await machine.variables(), "boot_assessment_tentative=yes enable_boot_assessment=yes mine=1");
   assert.deepEqual(await machine.boot(), { entry: "fallback", active: "", passive: "upgrade_failure" });
+});
+
+Deno.test("GRUB itself passes on which image each entry's kernel comes from", NEEDS, async () => {
+  const [one, two] = ["0b2d1c5e-9a34-4c41-8f0e-5d1f6a7b8c9d", "f3c1a2b4-0000-4abc-9def-0123456789ab"];
+  {
+    await using scratch = scratchDirectory("grub");
+    const machine = await grubMachine(scratch.path, ["cos_tries=3"], { active: one, passive: two });
+    const active = `cos.tries_left=2 ${REBOOT} cos.image_uuid=${one}`;
+    assert.deepEqual(await machine.boot(), { entry: "cos", active, passive: `cos.image_uuid=${two}` });
+  }
+  await using scratch = scratchDirectory("grub");
+  const machine = await grubMachine(scratch.path, [], { passive: two });
+  assert.deepEqual(await machine.boot(), { entry: "cos", active: "", passive: `cos.image_uuid=${two}` });
 });

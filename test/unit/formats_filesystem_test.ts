@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { LABEL_LENGTH, LABEL_OFFSET, parseExtSuperblock, SUPERBLOCK_OFFSET } from "../../lib/formats/ext-superblock.ts";
+import { crc32c } from "../../lib/formats/crc32c.ts";
+import {
+  LABEL_LENGTH,
+  LABEL_OFFSET,
+  mendedSuperblock,
+  parseExtSuperblock,
+  SUPERBLOCK_OFFSET,
+} from "../../lib/formats/ext-superblock.ts";
 import { PROBE_SIZE, probeFilesystem } from "../../lib/formats/filesystem-label.ts";
 import { scratchDirectory } from "../lab/cleanup.ts";
 import { run } from "../lab/run.ts";
@@ -50,6 +57,7 @@ Deno.test("the superblock of an ext2 image, and of an ext4 one with journal and 
     uuid: UUID,
     hasJournal: false,
     hasChecksum: false,
+    torn: false,
     inodes: 256,
     blockSize: 4096,
     size: 8 << 20,
@@ -67,8 +75,20 @@ Deno.test("the superblock of an ext2 image, and of an ext4 one with journal and 
     "-U",
     UUID,
   );
-  const { label, hasJournal, hasChecksum, blockSize, size } = superblock(ext4) ?? {};
-  assert.deepEqual([label, hasJournal, hasChecksum, blockSize, size], ["sixteen-letters!", true, true, 1024, 16 << 20]);
+  const { label, hasJournal, hasChecksum, torn, blockSize, size } = superblock(ext4) ?? {};
+  assert.deepEqual(
+    [label, hasJournal, hasChecksum, torn, blockSize, size],
+    ["sixteen-letters!", true, true, false, 1024, 16 << 20],
+  );
+  const whole = ext4.slice(SUPERBLOCK_OFFSET, SUPERBLOCK_OFFSET + 1024), half = whole.slice();
+  half[120] = 0;
+  assert.equal(mendedSuperblock(whole), undefined);
+  assert.equal(parseExtSuperblock(half)?.torn, true);
+  const mended = mendedSuperblock(half) ?? half;
+  assert.deepEqual([...mended.subarray(0, 1020)], [...half.subarray(0, 1020)]);
+  assert.equal(parseExtSuperblock(mended)?.torn, false);
+  // The check value that catalogues give for this sum, which is inverted at the end.
+  assert.equal(~crc32c(0xffffffff, new TextEncoder().encode("123456789")) >>> 0, 0xe3069283);
 });
 
 Deno.test("the label's place is the one that e2label writes to", async () => {

@@ -1,0 +1,147 @@
+/** `cos boot root`: which image becomes the root, and what an initramfs mends on the way. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { variables } from "../lab/counting.ts";
+import { mount } from "../lab/disk.ts";
+import { type RoomMachine, roomMachine } from "../lab/initramfs-room.ts";
+import { run } from "../lab/run.ts";
+import * as t from "../lab/tar-writer.ts";
+
+const ENTRY = "cos-img/filename=/cOS/active.img";
+const modules = (release: string) =>
+  ["usr/lib", "usr/lib/modules", `usr/lib/modules/${release}`].map((path) => t.directory(path));
+const THIS_KERNEL = Deno.osRelease();
+
+/** v2 is active, v1 passive. */
+async function upgraded(more: Record<string, t.TarItem[]> = {}): Promise<RoomMachine> {
+  await using made = new AsyncDisposableStack();
+  const machine = made.use(await roomMachine({ v1: { more: more.v1 }, v2: { more: more.v2 } }));
+  await machine.must("deploy", machine.image("v1"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
+  made.move();
+  return machine;
+}
+
+async function change(machine: RoomMachine, work: (images: string, state: string) => Promise<void> | void) {
+  await using state = await mount(machine.state, "rw");
+  await work(join(state.path, "cOS"), state.path);
+}
+
+const damage = (image: string) => run("dd", ["if=/dev/zero", `of=${image}`, "bs=64k", "count=4", "conv=notrunc"]);
+
+Deno.test("the entry's image is the root, read-only, and nothing is written", async () => {
+  await using machine = await upgraded();
+  const uuid = await machine.uuid("active");
+  assert.deepEqual(await machine.mountRoot(ENTRY), {
+    status: 0,
+    said: `The root is /cOS/active.img on ${machine.state}, filesystem ${uuid}.`,
+    version: "v2",
+    mounts: "/sysroot ext4 ro,relatime\n/run/initramfs/cos-state ext4 ro,nosuid,nodev,noexec,relatime",
+    repaired: "Nothing to mend.",
+    warnings: "",
+  });
+});
+
+Deno.test("the image that the kernel came from is the root, whatever its name is by now", async () => {
+  await using machine = await upgraded();
+  const found = await machine.mountRoot(`${ENTRY} cos.image_uuid=${(await machine.uuid("passive")).toUpperCase()}`);
+  assert.equal(found.version, "v1");
+  assert.match(found.warnings, /The root is \/cOS\/passive\.img, not \/cOS\/active\.img\./);
+  // One that no image has is no reason to stop.
+  const other = await machine.mountRoot(`${ENTRY} cos.image_uuid=00000000-0000-0000-0000-000000000000`);
+  assert.deepEqual([other.status, other.version, other.warnings], [0, "v2", ""]);
+});
+
+Deno.test("without a UUID the image with this kernel's modules is the root", async () => {
+  await using machine = await upgraded({ v1: modules(THIS_KERNEL), v2: modules("0.0.1-other") });
+  const found = await machine.mountRoot(ENTRY);
+  assert.deepEqual([found.status, found.version], [0, "v1"]);
+  assert.match(found.warnings, /The root is \/cOS\/passive\.img, not \/cOS\/active\.img\./);
+});
+
+Deno.test("a broken active image: the passive one is the root, and GRUB rests on it from now on", async () => {
+  await using machine = await upgraded();
+  await machine.must("boot", "install");
+  await change(machine, async (images) => void await damage(`${images}/active.img`));
+  const found = await machine.mountRoot(`${ENTRY} cos.tries_left=2`);
+  assert.deepEqual([found.status, found.version], [0, "v1"]);
+  assert.match(found.warnings, /\/cOS\/active\.img does not boot: /);
+  // Nothing on this machine is a watchdog that could be stopped again.
+  assert.match(found.warnings, /No watchdog can be started: a boot that hangs will not end by itself\./);
+  assert.deepEqual(await variables(machine.state), { cos_tries: "0" });
+});
+
+Deno.test("a broken active image and another kernel in the passive one: GRUB has to start that kernel", async () => {
+  await using machine = await upgraded({ v1: modules("0.0.1-other"), v2: modules(THIS_KERNEL) });
+  await machine.must("boot", "install");
+  await change(machine, async (images) => void await damage(`${images}/active.img`));
+  const found = await machine.mountRoot(ENTRY);
+  assert.deepEqual([found.status, found.version], [9, undefined]);
+  assert.match(found.warnings, /\/cOS\/active\.img does not boot; GRUB starts the other system from now on\./);
+  assert.equal((await variables(machine.state)).cos_tries, "0");
+  // Where GRUB cannot be told, a root with another kernel's modules is better than none.
+  await machine.must("boot", "install", "--remove");
+  const limping = await machine.mountRoot(ENTRY);
+  assert.deepEqual([limping.status, limping.version], [0, "v1"]);
+  assert.match(limping.warnings, /\/cOS\/passive\.img has no modules for this kernel/);
+});
+
+Deno.test("no image that boots, no image at all, another kind of root: each is named", async () => {
+  await using machine = await upgraded();
+  await change(machine, async (images) => {
+    await damage(`${images}/active.img`);
+    await damage(`${images}/passive.img`);
+  });
+  const none = await machine.mountRoot(ENTRY);
+  assert.deepEqual([none.status, none.said], [23, ""]);
+  assert.match(none.warnings, /No image beside \/cOS\/active\.img on \S+ can be mounted and started\./);
+  const missing = await machine.mountRoot("cos-img/filename=/cOS/elsewhere.img");
+  assert.deepEqual([missing.status, missing.said], [4, ""]);
+  assert.match(missing.warnings, /no filesystem labelled ROOM_STATE or COS_STATE or COS_RECOVERY holds it/);
+  const live = await machine.mountRoot("root=live:LABEL=COS_LIVE");
+  assert.deepEqual([live.status, live.said], [4, ""]);
+  assert.match(live.warnings, /names no image \(cos-img\/filename=\) as the root/);
+});
+
+Deno.test("what a cut has left is mended before the system starts", async () => {
+  await using machine = await upgraded();
+  await change(machine, (images) => {
+    Deno.writeTextFileSync(`${images}/transition.img`, "half");
+    Deno.linkSync(`${images}/passive.img`, `${images}/spare.img`);
+  });
+  const found = await machine.mountRoot(ENTRY);
+  assert.deepEqual([found.status, found.version, found.repaired], [0, "v2", "Nothing to mend."]);
+  await change(machine, (images) => {
+    assert.deepEqual([...Deno.readDirSync(images)].map(({ name }) => name).sort(), [
+      "active.img",
+      "passive.img",
+      "state.json",
+    ]);
+  });
+});
+
+Deno.test("a state partition whose superblock is torn is mended, checked and mounted", async () => {
+  await using machine = await upgraded();
+  // The last four bytes of the superblock are its checksum.
+  await run("dd", ["if=/dev/zero", `of=${machine.state}`, "bs=1", "seek=2044", "count=4", "conv=notrunc"]);
+  const found = await machine.mountRoot(ENTRY);
+  assert.deepEqual([found.status, found.version], [0, "v2"]);
+  const [failed, mended, checked, ...more] = found.warnings.trim().split("\n");
+  assert.match(failed ?? "", /does not mount: fsconfig\(\S+\) failed: EBADMSG/);
+  assert.match(mended ?? "", /had a torn superblock, which is mended/);
+  assert.match(checked ?? "", /was checked by e2fsck, which ended with 0: COS_STATE|ROOM_STATE: /);
+  assert.deepEqual(more, []);
+  await run("e2fsck", ["-fn", machine.state]);
+});
+
+Deno.test("an image of an older tool whose label and checksum are torn apart is mended, and is the root", async () => {
+  await using machine = await upgraded();
+  await change(machine, async (images) => {
+    await run("tune2fs", ["-O", "metadata_csum", `${images}/active.img`]);
+    // The label alone, as the first of two sectors would have it.
+    await run("dd", ["if=/dev/zero", `of=${images}/active.img`, "bs=1", "seek=1150", "count=4", "conv=notrunc"]);
+  });
+  const found = await machine.mountRoot(ENTRY);
+  assert.deepEqual([found.status, found.version, found.repaired], [0, "v2", "Nothing to mend."]);
+  assert.equal((await machine.slots()).active?.label, "COS_ACTIVE");
+});
