@@ -54,6 +54,7 @@ export async function bootRoot(
   signal: AbortSignal,
 ): Promise<MountedRoot> {
   const request = requestOfThisBoot();
+  mark(request);
   beginBootWatch(system, request, events);
   using found = await findRootPartition(system, request, settings.wait, events, signal);
   const { partition } = found, state = partition.mountPoint ?? INITRAMFS_STATE;
@@ -76,6 +77,14 @@ export async function bootRoot(
   const options = { readOnly: true, attributes: 0 };
   system.kernel.mountAt(byteStringOf(settings.target), "ext4", image.loop.path, options);
   return { file, uuid, why, partition: partition.name, fitsKernel: fits };
+}
+
+/** What older tools and stages of cloud-config look at: `/run/cos/active_mode` and its like, after the entry. */
+function mark({ file }: RootRequest): void {
+  const mode = /(active|passive|recovery)[^/]*$/.exec(file)?.[1];
+  if (mode === undefined) return;
+  Deno.mkdirSync("/run/cos", { recursive: true });
+  Deno.writeTextFileSync(`/run/cos/${mode}_mode`, "1\n");
 }
 
 function requestOfThisBoot(): RootRequest {

@@ -37,6 +37,7 @@ Deno.test("the entry's image is the root, read-only, and nothing is written", as
     said: `The root is /cOS/active.img on ${machine.state}, filesystem ${uuid}.`,
     version: "v2",
     mounts: "/sysroot ext4 ro,relatime\n/run/initramfs/cos-state ext4 ro,nosuid,nodev,noexec,relatime",
+    marks: "active_mode",
     repaired: "Nothing to mend.",
     warnings: "",
   });

@@ -21,6 +21,7 @@ mount --bind "$cmdline" /proc/cmdline
 "$cos" boot root --target "$target" --wait 1 "$@" || exit
 echo "version $(sed -n 's/^VERSION_ID=//p' "$target/etc/os-release")"
 echo "mounts $(for place in "$target" /run/initramfs/cos-state; do findmnt -rno TARGET,FSTYPE,OPTIONS "$place"; done)"
+echo "marks $(ls /run/cos)"
 echo "repair $("$cos" repair --state /run/initramfs/cos-state)"
 `;
 
@@ -34,6 +35,8 @@ export interface RootFound {
   version?: string;
   /** Target, type and options of the root and of the state partition. */
   mounts?: string;
+  /** Names of the files in /run/cos. */
+  marks?: string;
   /** What `cos repair` says after it. */
   repaired?: string;
 }
@@ -77,13 +80,14 @@ async function mountRoot(words: string, ...flags: string[]): Promise<RootFound> 
   Deno.writeTextFileSync(cmdline, `quiet root=LABEL=${ROOM_LABEL} ${words}\n`);
   const args = [await staticFile(), cmdline, target, ...flags];
   const { status, out, err } = await runProgram("unshare", ["-m", "sh", "-uc", ENTER, "sh", ...args]);
-  const [said = "", version, mounts, ...repaired] = out.split(/^(?:version|mounts|repair) ?/m).map((part) =>
-    part.trim()
-  );
+  const [said = "", version, mounts, marks, ...repaired] = out.split(/^(?:version|mounts|marks|repair) ?/m).map((
+    part,
+  ) => part.trim());
   return {
     status,
     said,
     version,
+    marks,
     mounts: mounts?.replaceAll(scratch.path, ""),
     repaired: repaired.join(),
     warnings: err,
