@@ -118,6 +118,13 @@ const install = buildCommand<InstallFlags, [], CosContext>({
   parameters: {
     flags: {
       remove: word("Take away what this command wrote, and put back what it replaced"),
+      image: {
+        kind: "parsed",
+        parse: String,
+        optional: true,
+        placeholder: "DIR",
+        brief: "While an image is built: write units and initramfs modules into its tree instead of GRUB's parts",
+      },
       ...commonFlags,
     },
     positional: { kind: "tuple", parameters: [] },
@@ -125,8 +132,10 @@ const install = buildCommand<InstallFlags, [], CosContext>({
   docs: {
     brief: "Let GRUB count boots on this machine: writes its parts to the state partition and checks them",
     fullDescription:
-      "Adds a hook to /grubcustom, and writes /grub_boot_assessment and /boot_assessment, all on the state partition. What others\n" +
-      "wrote there is kept, and grub.cfg is not touched. Twice in a row changes nothing.",
+      "Adds hooks to /grubcustom, and writes /grub_boot_assessment, /grub_image_uuid and /boot_assessment, all on the state partition.\n" +
+      "What others wrote there is kept, and grub.cfg is not touched. Twice in a row changes nothing.\n\n" +
+      "An image gets its own part while it is built, before its initramfs is made:\n\n" +
+      "  cos boot install --image / && update-initramfs -u",
   },
 });
 

@@ -1,9 +1,10 @@
 import { bootGood } from "../lib/operations/boot-good.ts";
 import { bootInstall, bootRemove } from "../lib/operations/boot-install.ts";
+import { installInImage } from "../lib/operations/image-parts.ts";
 import { bootRoot } from "../lib/operations/boot-root.ts";
 import { bootRetry } from "../lib/operations/boot-retry.ts";
 import { bootStatus } from "../lib/operations/boot-status.ts";
-import { GOOD_TEXTS, renderBootStatus, renderRoot } from "../lib/ui/boot.ts";
+import { GOOD_TEXTS, renderBootStatus, renderImageParts, renderRoot } from "../lib/ui/boot.ts";
 import { type CommonFlags, type CosContext, runJob } from "./context.ts";
 
 export interface GoodFlags extends CommonFlags {
@@ -50,10 +51,20 @@ export async function runRetry(this: CosContext, flags: CommonFlags): Promise<vo
 
 export interface InstallFlags extends CommonFlags {
   readonly remove?: boolean;
+  readonly image?: string;
 }
 
 export async function runInstall(this: CosContext, flags: InstallFlags): Promise<void> {
   await runJob(this, flags, async ({ system, events, print, warnings }) => {
+    if (flags.image !== undefined) {
+      const { written, next } = installInImage(flags.image, flags.remove === true, events);
+      print(
+        flags.json
+          ? json("boot install", { image: flags.image, removed: flags.remove === true, changed: written, warnings })
+          : renderImageParts(written, flags.remove === true, next),
+      );
+      return;
+    }
     const changed = await (flags.remove ? bootRemove : bootInstall)(system, flags, events);
     if (flags.json) print(json("boot install", { removed: flags.remove === true, changed, warnings }));
     else if (changed.length === 0) {

@@ -41,12 +41,14 @@ What \`cos COMMAND --help\` prints. \`cos --version\` names the version, the com
 ${pages.join("\n")}`;
 }
 
-/** GRUB's parts as values: a file beside the program could not be read by the one static file. */
+/** A file of `packaging/` as a literal: one beside the program could not be read by the one static file. */
+function literal(path: string): string {
+  const text = Deno.readTextFileSync(new URL(`packaging/${path}`, ROOT));
+  return `\`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;
+}
+
 function grubParts(): string {
-  const part = (name: string) => {
-    const text = Deno.readTextFileSync(new URL(`packaging/grub/${name}.cfg`, ROOT));
-    return `\`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;
-  };
+  const part = (name: string) => literal(`grub/${name}.cfg`);
   return `// Made by scripts/generate.ts from packaging/grub; do not edit.
 
 /** Added to \`/grubcustom\`, which the boot menus of this family read. */
@@ -63,11 +65,53 @@ export const IMAGE_SCRIPT = ${part("grub_image_uuid")};
 `;
 }
 
+/** Where the files for images go: what makes an initramfs there, their source in `packaging/`, their place, and who may run them. */
+const IMAGE_PARTS: [needs: "all" | "dracut" | "initramfs-tools", source: string, target: string, mode: number][] = [
+  ["all", "systemd/cos-boot-good.service", "usr/lib/systemd/system/cos-boot-good.service", 0o644],
+  ["all", "systemd/cos-boot-note.service", "usr/lib/systemd/system/cos-boot-note.service", 0o644],
+  ["initramfs-tools", "initramfs-tools/hooks/cos", "etc/initramfs-tools/hooks/cos", 0o755],
+  ["initramfs-tools", "initramfs-tools/scripts/cos", "etc/initramfs-tools/scripts/cos", 0o644],
+  ["initramfs-tools", "initramfs-tools/scripts/init-top/cos", "etc/initramfs-tools/scripts/init-top/cos", 0o755],
+  ["dracut", "dracut/50-cos.conf", "usr/lib/dracut/dracut.conf.d/50-cos.conf", 0o644],
+  ...[...Deno.readDirSync(new URL("packaging/dracut/90cos", ROOT))].map(({ name }) => name).sort().map((
+    name,
+  ): [needs: "dracut", source: string, target: string, mode: number] => [
+    "dracut",
+    `dracut/90cos/${name}`,
+    `usr/lib/dracut/modules.d/90cos/${name}`,
+    name.endsWith(".sh") ? 0o755 : 0o644,
+  ]),
+];
+
+function imageParts(): string {
+  const parts = IMAGE_PARTS.map(([needs, source, target, mode]) =>
+    `  {\n    needs: "${needs}",\n    path: "${target}",\n    mode: 0o${mode.toString(8)},\n    text: ${
+      literal(source)
+    },\n  },`
+  );
+  return `// Made by scripts/generate.ts from packaging; do not edit.
+
+export interface ImagePart {
+  /** What must be in the image for it to be of use. */
+  needs: "all" | "dracut" | "initramfs-tools";
+  /** Within the image. */
+  path: string;
+  mode: number;
+  text: string;
+}
+
+export const IMAGE_PARTS: readonly ImagePart[] = [
+${parts.join("\n")}
+];
+`;
+}
+
 export function generatedPages(): Record<string, string> {
   return {
     "docs/errors.md": errorsPage(),
     "docs/commands.md": commandsPage(),
     "lib/boot/grub-parts.ts": grubParts(),
+    "lib/boot/image-parts.ts": imageParts(),
   };
 }
 

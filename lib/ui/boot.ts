@@ -38,3 +38,9 @@ export const GOOD_TEXTS: Record<GoodOutcome, string> = {
 export function renderRoot({ file, uuid, partition }: MountedRoot): string {
   return `The root is ${file} on ${partition}${uuid === undefined ? "" : `, filesystem ${uuid}`}.\n`;
 }
+
+export function renderImageParts(written: readonly string[], removed: boolean, next: readonly string[]): string {
+  if (written.length === 0) return removed ? "There is nothing of ours to remove.\n" : "It is all there already.\n";
+  const lines = written.map((path) => `  ${path}`);
+  return [`${removed ? "Removed" : "Written"}:`, ...lines, ...next.map((one) => `Next: ${one}`), ""].join("\n");
+}

@@ -25,8 +25,8 @@ Deno.test("all sources are of sound types", () =>
 
 Deno.test("all shell scripts pass shellcheck", async () => {
   const scripts = (await trackedFiles()).filter((path) => {
-    if (!/^(?:scripts|\.ci)\/[^.]+$|\.sh$/.test(path)) return false;
-    return /^#.*(?:\bbash\b|\/sh\b)/m.test(Deno.readTextFileSync(`${ROOT}${path}`).slice(0, 300));
+    if (!/^(?:scripts|\.ci|packaging)\/[^.]+$|\.sh$/.test(path)) return false;
+    return /^#.*(?:\bbash\b|\/sh\b|shell=sh)/m.test(Deno.readTextFileSync(`${ROOT}${path}`).slice(0, 300));
   });
   assert.ok(scripts.length >= 4, `only ${scripts}`);
   await mustSucceed("shellcheck", "-x", ...scripts);
