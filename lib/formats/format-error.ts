@@ -1,0 +1,6 @@
+/** How the readers of this folder's binary and signed formats say that they were given something else. */
+
+/** The message completes "Cannot use X: …": what is wrong with it, without a full stop, fit to be shown. */
+export class FormatError extends Error {
+  override readonly name = "FormatError";
+}

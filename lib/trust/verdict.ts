@@ -1,0 +1,80 @@
+/** What verifying comes to: a value either way. Nothing that a stranger wrote makes anything here throw. */
+import { displayText } from "../base/byte-string.ts";
+import { FormatError } from "../formats/format-error.ts";
+
+/** Whom a certificate speaks for: a name, and who vouched for it (the issuer of the identity token). */
+export interface Identity {
+  san: string;
+  issuer: string;
+}
+
+/** Who signed, when that is known, and what was signed besides the digest. */
+export interface Trusted {
+  trusted: true;
+  scheme: "cosign" | "sigstore-bundle";
+  /** The fingerprint of a key (`sha256:` and hex, of its SubjectPublicKeyInfo), or whom a certificate speaks for. */
+  signer: { key: string } | { identity: Identity };
+  /** ISO 8601; only a time that a log or a timestamp authority signed. */
+  time?: string;
+  /** The name under which the image was signed (`docker-reference`), where the scheme has one. */
+  signedReference?: string;
+  /** What the signer added, and signed. */
+  annotations?: Record<string, string>;
+}
+
+export interface Refusal {
+  trusted: false;
+  /** Completes "Cannot trust X: …"; without a full stop, fit to be shown. */
+  reason: string;
+  expected?: string;
+  found?: string;
+}
+
+export type Verdict = Trusted | Refusal;
+
+/** Carries a refusal out of the depth; `verdictOf` makes a value of it. */
+class Refused extends Error {
+  override readonly name = "Refused";
+  constructor(readonly refusal: Refusal) {
+    super(refusal.reason);
+  }
+}
+
+/** @param expected and `found`: the two values that differ; they become part of the sentence. */
+export function refuse(what: string, expected?: string, found?: string): never {
+  throw new Refused(refusal(what, expected, found));
+}
+
+export function refusal(what: string, expected?: string, found?: string): Refusal {
+  const quote = (text: string) => displayText(text, 300);
+  const both = expected === undefined || found === undefined
+    ? ""
+    : `: expected ${quote(expected)}, found ${quote(found)}`;
+  return {
+    trusted: false,
+    reason: `${what}${both}`,
+    ...(expected === undefined ? {} : { expected: quote(expected) }),
+    ...(found === undefined ? {} : { found: quote(found) }),
+  };
+}
+
+/** @param what begins the sentence where a reader says only what is wrong: "the bundle cannot be read". */
+export async function verdictOf(what: string, verify: () => Promise<Trusted>): Promise<Verdict> {
+  try {
+    return await verify();
+  } catch (thrown) {
+    if (thrown instanceof Refused) return thrown.refusal;
+    if (thrown instanceof FormatError) return refusal(`${what}: ${thrown.message}`);
+    throw thrown;
+  }
+}
+
+/** Reads a part of something; its faults name the part. */
+export function reading<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    if (thrown instanceof FormatError) refuse(`${what} cannot be read: ${thrown.message}`);
+    throw thrown;
+  }
+}
