@@ -1,7 +1,6 @@
 /** PEM (RFC 7468): blocks of Base64 with a label. */
 import type { Bytes } from "../base/bytes.ts";
 import { displayText } from "../base/byte-string.ts";
-import { decodeBase64 } from "./base64.ts";
 import { FormatError } from "./format-error.ts";
 
 const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n([A-Za-z0-9+/=\r\n\t ]*?)-----END \1-----/g;
@@ -19,12 +18,21 @@ export function pemBlocks(text: string, label: string, most: number): Bytes[] {
   for (const [, found = "", body = ""] of text.matchAll(BLOCK)) {
     if (found !== label) throw new FormatError(`it holds ${withArticle(found)}, not ${withArticle(label)}`);
     if (blocks.length === most) throw new FormatError(`it holds more than ${most} blocks of ${label}`);
-    blocks.push(decodeBase64(body.replace(/\s+/g, "")));
+    blocks.push(decoded(body));
   }
   // A block cut short, or in another way broken, must not vanish among good ones.
   if (blocks.length !== (text.match(/-----BEGIN/g) ?? []).length) throw new FormatError("a PEM block in it is broken");
   if (blocks.length === 0) throw new FormatError(`it holds no PEM block "${label}"`);
   return blocks;
+}
+
+/** Its lines may end anywhere, and what counts is what they decode to. */
+function decoded(body: string): Bytes {
+  try {
+    return Uint8Array.fromBase64(body);
+  } catch (cause) {
+    throw new FormatError("a PEM block in it is no Base64", { cause });
+  }
 }
 
 function withArticle(label: string): string {
