@@ -36,7 +36,7 @@ const proof = z.strictObject({
   rootHash: base64,
   treeSize: count,
   hashes: z._default(z.array(base64), []),
-  checkpoint: z.strictObject({ envelope: z.string() }),
+  checkpoint: maybe(z.strictObject({ envelope: z.string() })),
 });
 const entry = z.strictObject({
   logIndex: z._default(count, 0),
@@ -135,7 +135,8 @@ function entryOf(given: z.infer<typeof entry>): LogEntry & { told: { kind: strin
     integratedTime: given.integratedTime,
     body: given.canonicalizedBody,
     promise: inclusionPromise?.signedEntryTimestamp,
-    proof: inclusionProof === undefined ? undefined : {
+    // Without a checkpoint, which old bundles left out, it leads to a root that nobody signed: then it is none.
+    proof: inclusionProof?.checkpoint === undefined ? undefined : {
       index: inclusionProof.logIndex,
       treeSize: inclusionProof.treeSize,
       rootHash: inclusionProof.rootHash,

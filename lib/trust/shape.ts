@@ -53,8 +53,8 @@ export function shaped<T>(schema: z.ZodMiniType<T>, value: unknown): T {
   const [issue] = result.error.issues, place = (issue?.path ?? []).map(String).join(".");
   if (issue?.code === "unrecognized_keys") {
     throw new FormatError(
-      `it has the unknown field "${displayText([place, issue.keys[0]].filter(Boolean).join("."), 80)}"`,
+      `it has the unknown field "${displayText([place, issue.keys[0]].filter(Boolean).join("."), 200)}"`,
     );
   }
-  throw new FormatError(place === "" ? "it is of another shape" : `it is malformed at "${displayText(place, 80)}"`);
+  throw new FormatError(place === "" ? "it is of another shape" : `it is malformed at "${displayText(place, 200)}"`);
 }

@@ -76,7 +76,7 @@ async function signatureOf({ content }: ParsedBundle, { bytes }: Subject): Promi
   // The digest in the bundle is a hint; one that contradicts the content is a bundle for something else.
   const digest = await digestOf(content.hash, bytes);
   if (!sameBytes(digest, content.digest)) {
-    refuse("the bundle is of other content", content.digest.toHex(), digest.toHex());
+    refuse("the bundle is of other content", digest.toHex(), content.digest.toHex());
   }
   return { signature, signed: bytes };
 }

@@ -102,17 +102,17 @@ export async function verifyTimestamp(
   return refuse(`a timestamp cannot be trusted: ${reason}`);
 }
 
-/** Those that the token names as its signer's, by issuer and number and by hash. What the authority lists comes first. */
+/** Those that the token names as its signer's, by issuer and number and by hash. */
 async function signingCertificates({ signer, certificates }: Token, authority: Authority): Promise<Certificate[]> {
-  const fitting: Certificate[] = [], named = reading("a timestamp", () => signingCertificate(signer));
   // An authority that lists its own signing certificate is trusted for that one alone.
   const listed = [...authority.intermediates, ...authority.anchors];
-  const pool = listed.some(({ isCa }) => !isCa) ? listed : certificates;
+  const pool = listed.some(({ isCa }) => !isCa) ? listed : certificates, fitting: Certificate[] = [];
   for (const certificate of pool) {
     if (!sameBytes(certificate.issuer, signer.issuer) || !sameBytes(certificate.serial, signer.serial)) continue;
     // RFC 3161, 2.3: this use, no other, and critical.
     const usage = certificate.extKeyUsage;
     if (usage?.critical !== true || usage.purposes.length !== 1) continue;
+    const named = reading("a timestamp", () => signingCertificate(signer));
     if (sameBytes(await digestOf(named.hash, certificate.der), named.digest)) fitting.push(certificate);
   }
   return fitting;
@@ -120,7 +120,9 @@ async function signingCertificates({ signer, certificates }: Token, authority: A
 
 /** SigningCertificateV2 (RFC 5035): which certificate is meant, so that no other one of its name takes its place. */
 function signingCertificate(signer: Signer): { hash: Hash; digest: Bytes } {
-  const [list] = sequence(signer.attributes.get(OID.signingCertificateV2));
+  const attribute = signer.attributes.get(OID.signingCertificateV2);
+  if (attribute === undefined) throw new FormatError("it does not say which certificate signed it");
+  const [list] = sequence(attribute);
   const parts = sequence(sequence(list)[0]), told = parts[0]?.tag === TAG.sequence ? parts.shift() : undefined;
   return { hash: told === undefined ? "SHA-256" : hashOf(told), digest: expectTag(parts[0], TAG.octetString).content };
 }
