@@ -89,9 +89,7 @@ export async function verifyAttachment(
     // Only now that its bytes are the signer's are they read.
     const signed = reading("the signature's payload", () => parsePayload(payload));
     if (signed.digest !== digest) refuse("the signature is of another image", digest, signed.digest);
-    const wrong = acceptReference?.(signed.reference);
-    if (wrong !== undefined) return refuse(wrong.reason);
-    return {
+    return acceptReference?.(signed.reference) ?? {
       trusted: true,
       scheme: "cosign",
       ...trusted,

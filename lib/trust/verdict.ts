@@ -59,7 +59,7 @@ export function refusal(what: string, expected?: string, found?: string): Refusa
 }
 
 /** @param what begins the sentence where a reader says only what is wrong: "the bundle cannot be read". */
-export async function verdictOf(what: string, verify: () => Promise<Trusted>): Promise<Verdict> {
+export async function verdictOf(what: string, verify: () => Promise<Verdict>): Promise<Verdict> {
   try {
     return await verify();
   } catch (thrown) {
