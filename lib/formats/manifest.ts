@@ -4,8 +4,8 @@
  */
 import * as z from "zod/mini";
 import { displayText } from "../base/byte-string.ts";
-import { CosError } from "../base/errors.ts";
 import { type Digest, isDigest } from "../base/digest.ts";
+import { check, limit, parseJson, refuseTwins, unsupported } from "./manifest-json.ts";
 
 export const MEDIA_TYPES = {
   ociIndex: "application/vnd.oci.image.index.v1+json",
@@ -31,7 +31,7 @@ const platform = z.object({
 });
 export type Platform = z.infer<typeof platform>;
 
-const descriptor = z.object({
+export const descriptor = z.object({
   mediaType: z.optional(z.string()),
   digest,
   size,
@@ -71,7 +71,7 @@ const configSchema = z.object({
 export type ImageConfig = z.infer<typeof configSchema>;
 
 /** Programs in Go read `Layers` as `layers`: one who checks the image must not see other layers than we do. */
-const FIELDS = ["schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject"];
+export const FIELDS = ["schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject"];
 const DESCRIPTOR_FIELDS = ["mediaType", "digest", "size", "urls", "annotations", "platform", "artifactType"];
 const PLATFORM_FIELDS = ["architecture", "os", "variant"];
 const CONFIG_FIELDS = [...PLATFORM_FIELDS, "created", "config", "rootfs"], ROOTFS_FIELDS = ["type", "diff_ids"];
@@ -157,61 +157,10 @@ export function parseConfig(bytes: Uint8Array, manifest: Manifest, subject: stri
   return config;
 }
 
-function refuseDescriptorTwins(list: unknown, subject: string): void {
+export function refuseDescriptorTwins(list: unknown, subject: string): void {
   if (!Array.isArray(list)) return;
   for (const item of list as ({ platform?: unknown } | null)[]) {
     refuseTwins(item, DESCRIPTOR_FIELDS, subject, "manifest");
     refuseTwins(item?.platform, PLATFORM_FIELDS, subject, "manifest");
   }
-}
-
-/** Refuses what differs from one of the fields in the case of its letters alone; for Go's programs the long s is one, too. */
-function refuseTwins(value: unknown, fields: readonly string[], subject: string, what: string): void {
-  if (typeof value !== "object" || value === null) return;
-  const names = new Set(fields.map(folded));
-  const twin = Object.keys(value).find((key) => !fields.includes(key) && key.length < 32 && names.has(folded(key)));
-  if (twin === undefined) return;
-  throw unsupported(subject, `its ${what} has a field ${displayText(twin)}, which other programs take for another`);
-}
-
-function folded(name: string): string {
-  return name.toUpperCase().toLowerCase();
-}
-
-function parseJson(bytes: Uint8Array, subject: string, what: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw unsupported(subject, `its ${what} is no JSON`, undefined, cause);
-  }
-}
-
-/** Before the schema looks at each item: for a list of a million faults it would need seconds. */
-function limit(list: unknown, most: number, subject: string, what: string): void {
-  if (!Array.isArray(list) || list.length <= most) return;
-  throw unsupported(subject, `it has ${list.length} ${what}; at most ${most} are read`);
-}
-
-function check<T>(schema: z.ZodMiniType<T>, value: unknown, subject: string, what: string): T {
-  let result;
-  try {
-    result = schema.safeParse(value);
-  } catch (cause) {
-    // Some hundred thousand faults in one object are more than the checker's own stack holds.
-    if (!(cause instanceof RangeError)) throw cause;
-    throw unsupported(subject, `its ${what} is malformed in too many places`, undefined, cause);
-  }
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const place = issue === undefined || issue.path.length === 0
-    ? ""
-    : ` at ${displayText(issue.path.map(String).join("."))}`;
-  throw unsupported(subject, `its ${what} is malformed${place}`);
-}
-
-function unsupported(subject: string, why: string, hint?: string, cause?: unknown): CosError {
-  return new CosError("UNSUPPORTED_IMAGE", `Cannot use ${subject}: ${why}.`, {
-    hint: hint ?? "Name an image of an operating system, built for this machine's architecture.",
-    cause,
-  });
 }

@@ -3,7 +3,7 @@ import { CosError, type ErrorCode } from "../base/errors.ts";
 import type { Endpoint } from "../formats/endpoint.ts";
 import { type CredentialLookup, parseChallenges } from "./auth.ts";
 import { encodingOf, serverMessage } from "./body.ts";
-import { endpointHost, endpointUrl } from "./endpoint.ts";
+import { endpointHost, endpointUrl, type Resource } from "./endpoint.ts";
 import { Authorizer } from "./token.ts";
 import type { Answer, Transport } from "./transport.ts";
 
@@ -35,12 +35,13 @@ export class EndpointClient {
 
   /** A GET; any status but the registry's own 401 is the caller's to judge. */
   async get(
-    kind: "manifests" | "blobs",
+    kind: Resource,
     name: string,
     headers: Record<string, string>,
     signal?: AbortSignal,
+    page?: URLSearchParams,
   ): Promise<Answer> {
-    const url = endpointUrl(this.endpoint, kind, name), { subject, who } = this.options;
+    const url = endpointUrl(this.endpoint, kind, name, page), { subject, who } = this.options;
     const { tls } = this.endpoint;
     let rescoped = false;
     for (let attempt = 1;; attempt++) {
@@ -61,10 +62,14 @@ export class EndpointClient {
   }
 
   /** What an answer that is none means. */
-  async failure({ response, from }: Answer, what: "manifest" | "blob", signal?: AbortSignal): Promise<CosError> {
+  async failure(
+    { response, from }: Answer,
+    what: "manifest" | "blob" | "list",
+    signal?: AbortSignal,
+  ): Promise<CosError> {
     const said = await serverMessage(response, from.host, this.transport.stallLimit, signal);
     const { status } = response, { subject, who } = this.options, words = said === "" ? "" : `: ${said}`;
-    if (status === 404 && what === "manifest") {
+    if (what === "list" || status === 404 && what === "manifest") {
       return new CosError("IMAGE_NOT_FOUND", `Cannot find ${subject}: ${who} has no such image.`, {
         hint: "Check the repository's name and the tag; some registries say this too where a login is needed.",
       });

@@ -74,6 +74,15 @@ export class DockerArchiveSource implements ImageSource {
     throw new Error("such an archive has no indexes, so no manifest is asked for by digest");
   }
 
+  /** This form has no place for signatures. */
+  tagged(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  referrers(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   async *blob({ digest }: Descriptor, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     const config = this.#configs.get(digest), layer = this.#layers.get(digest);
     if (config !== undefined) yield config;

@@ -4,9 +4,12 @@ import type { Endpoint } from "../formats/endpoint.ts";
 export { isLoopback, registryEndpoint } from "../formats/endpoint.ts";
 export type { Endpoint };
 
-/** @param name a tag or digest, already known to be one. */
-export function endpointUrl(endpoint: Endpoint, kind: "manifests" | "blobs", name: string): URL {
+export type Resource = "manifests" | "blobs" | "referrers";
+
+/** @param name a tag or digest, already known to be one. @param page of a list, as the registry's link to it says. */
+export function endpointUrl(endpoint: Endpoint, kind: Resource, name: string, page?: URLSearchParams): URL {
   const url = new URL(`${endpoint.origin}${endpoint.apiPath}/${endpoint.repository}/${kind}/${name}`);
+  for (const [key, value] of page ?? []) url.searchParams.set(key, value);
   for (const [key, value] of Object.entries(endpoint.query)) url.searchParams.set(key, value);
   return url;
 }

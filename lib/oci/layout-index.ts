@@ -40,3 +40,13 @@ export function chooseImage({ manifests }: ImageIndex, { name, what, tag, positi
     hint: tags.length === 0 ? untagged : several,
   });
 }
+
+/** `cosign save` marks what it puts beside an image by this annotation, and gives it no tag. */
+const KIND = "kind", COSIGN_SIGNATURES = "dev.cosignproject.cosign/sigs";
+
+/** What has the tag; for cosign's signatures also what `cosign save` has marked as such. */
+export function findTagged({ manifests }: ImageIndex, tag: string): Descriptor | undefined {
+  const named = manifests.find((m) => m.annotations?.[REF_NAME] === tag);
+  return named ??
+    (tag.endsWith(".sig") ? manifests.find((m) => m.annotations?.[KIND] === COSIGN_SIGNATURES) : undefined);
+}

@@ -3,8 +3,8 @@ import { CosError } from "../base/errors.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../base/digest.ts";
 import { type Descriptor, type ImageIndex, MAX_MANIFEST, parseManifest } from "../formats/manifest.ts";
 import { formatReference, type LayoutReference } from "../formats/reference.ts";
-import { chooseImage } from "./layout-index.ts";
-import type { FetchedManifest, ImageSource } from "./source.ts";
+import { chooseImage, findTagged } from "./layout-index.ts";
+import { type FetchedManifest, type ImageSource, MAX_REFERRERS } from "./source.ts";
 
 /** One read of a blob's file, in bytes. */
 const PIECE = 256 * 1024;
@@ -47,6 +47,16 @@ export class LayoutSource implements ImageSource {
       if (count === null) return;
       yield count === PIECE ? buffer : buffer.subarray(0, count);
     }
+  }
+
+  async tagged(tag: string): Promise<FetchedManifest | undefined> {
+    const found = findTagged(this.#index(await this.#read("index.json", MAX_MANIFEST)), tag);
+    return found === undefined ? undefined : await this.manifest(found);
+  }
+
+  /** A layout keeps no list of its own: all that lies in it may belong to an image in it. */
+  async referrers(): Promise<readonly Descriptor[]> {
+    return this.#index(await this.#read("index.json", MAX_MANIFEST)).manifests.slice(0, MAX_REFERRERS);
   }
 
   #index(bytes: Uint8Array): ImageIndex {

@@ -1,11 +1,11 @@
 /** An OCI image layout in a tar archive, as `skopeo copy … oci-archive:` and `podman save --format oci-archive` make it. */
-import { type Descriptor, MAX_MANIFEST, parseManifest } from "../formats/manifest.ts";
+import { type Descriptor, type ImageIndex, MAX_MANIFEST, parseManifest } from "../formats/manifest.ts";
 import { type ArchiveReference, formatReference } from "../formats/reference.ts";
 import { brokenArchive, type Member, TarArchive } from "./archive.ts";
 import type { Decompress } from "./archive-stream.ts";
 import { blobPath } from "./layout.ts";
-import { chooseImage } from "./layout-index.ts";
-import type { FetchedManifest, ImageSource } from "./source.ts";
+import { chooseImage, findTagged } from "./layout-index.ts";
+import { type FetchedManifest, type ImageSource, MAX_REFERRERS } from "./source.ts";
 import type { Digest } from "../base/digest.ts";
 
 export class OciArchiveSource implements ImageSource {
@@ -21,7 +21,24 @@ export class OciArchiveSource implements ImageSource {
   }
 
   async top(signal?: AbortSignal): Promise<FetchedManifest & { expected: Digest }> {
-    const archive = await this.#open(signal), { path, name: tag, index: position } = this.#reference;
+    const { path, name: tag, index: position } = this.#reference, index = await this.#index(signal);
+    const form = (one: string) => `oci-archive:${path}:${one}`;
+    const descriptor = chooseImage(index, { name: this.name, what: "archive", tag, position, form });
+    return { ...await this.manifest(descriptor, signal), expected: descriptor.digest };
+  }
+
+  async tagged(tag: string, signal?: AbortSignal): Promise<FetchedManifest | undefined> {
+    const found = findTagged(await this.#index(signal), tag);
+    return found === undefined ? undefined : await this.manifest(found, signal);
+  }
+
+  /** Like a layout's. */
+  async referrers(_digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[]> {
+    return (await this.#index(signal)).manifests.slice(0, MAX_REFERRERS);
+  }
+
+  async #index(signal?: AbortSignal): Promise<ImageIndex> {
+    const archive = await this.#open(signal), { path } = this.#reference;
     const member = archive.find("index.json");
     if (member === undefined) {
       const docker = archive.has("manifest.json") ? `It may be docker's form: docker-archive:${path}` : undefined;
@@ -29,9 +46,7 @@ export class OciArchiveSource implements ImageSource {
     }
     const parsed = parseManifest(await archive.read("index.json", member, MAX_MANIFEST, signal), undefined, this.name);
     if (parsed.kind !== "index") throw brokenArchive(this.name, "its index.json is no index");
-    const form = (one: string) => `oci-archive:${path}:${one}`;
-    const descriptor = chooseImage(parsed.index, { name: this.name, what: "archive", tag, position, form });
-    return { ...await this.manifest(descriptor, signal), expected: descriptor.digest };
+    return parsed.index;
   }
 
   async manifest({ digest, mediaType }: Descriptor, signal?: AbortSignal): Promise<FetchedManifest> {

@@ -12,7 +12,7 @@ import {
   type Platform,
 } from "../formats/manifest.ts";
 import { choosePlatform, fit, formatPlatform, type MachinePlatform } from "../formats/platform.ts";
-import type { ImageSource } from "./source.ts";
+import type { FetchedManifest, ImageSource } from "./source.ts";
 import { digestOf, mismatch, verified, verifiedBytes, verifyBytes } from "./verified.ts";
 
 declare const resolvedBrand: unique symbol;
@@ -30,6 +30,15 @@ export interface ResolvedImage {
   readonly indexDigest?: Digest;
   readonly manifest: Manifest;
   readonly config: ImageConfig;
+  /** What may carry the signature, from the manifest upwards: it and the indexes that led to it. Each names the one before. */
+  readonly subjects: readonly Subject[];
+}
+
+/** A manifest or an index as it was fetched. */
+export interface Subject {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly mediaType?: string;
 }
 
 /** Indexes may nest, but nobody does it deeper. */
@@ -53,6 +62,7 @@ export async function resolveImage(
   }
   let parsed: ParsedManifest = parseManifest(top.bytes, top.mediaType, source.name);
   let indexDigest: Digest | undefined;
+  const subjects: Subject[] = [subjectOf(digest, top)];
   for (let depth = 0; parsed.kind === "index"; depth++) {
     if (depth === MAX_NESTING) throw unsupported(source, `its indexes are nested deeper than ${MAX_NESTING}`);
     indexDigest ??= digest;
@@ -68,6 +78,7 @@ export async function resolveImage(
     const fetched = await source.manifest(chosen, signal);
     await verifyBytes(fetched.bytes, chosen.digest, `the manifest of ${source.name}`);
     digest = chosen.digest;
+    subjects.unshift(subjectOf(digest, { ...fetched, mediaType: chosen.mediaType ?? fetched.mediaType }));
     parsed = parseManifest(fetched.bytes, chosen.mediaType ?? fetched.mediaType, source.name);
   }
   const { manifest } = parsed;
@@ -83,8 +94,13 @@ export async function resolveImage(
       `it is made for ${formatPlatform(config)}, and this machine is ${thisMachine(platform, [config])}`,
     );
   }
-  const image = { source, digest, manifest, config, indexDigest };
+  const image = { source, digest, manifest, config, indexDigest, subjects };
   return image as ResolvedImage;
+}
+
+function subjectOf(digest: Digest, { bytes, mediaType }: FetchedManifest): Subject {
+  // A copy with memory of its own: what a source hands out may be a view of a larger buffer.
+  return { digest, bytes: new Uint8Array(bytes), mediaType };
 }
 
 /** A layer's compressed bytes; throws `DIGEST_MISMATCH` at the latest behind the last one. */

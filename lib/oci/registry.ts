@@ -3,7 +3,7 @@ import { CosError } from "../base/errors.ts";
 import type { Digest } from "../base/digest.ts";
 import type { Events } from "../base/events.ts";
 import type { Endpoint } from "../formats/endpoint.ts";
-import { type Descriptor, MAX_MANIFEST, MEDIA_TYPES } from "../formats/manifest.ts";
+import { type Descriptor, MAX_MANIFEST, MEDIA_TYPES, parseManifest } from "../formats/manifest.ts";
 import { formatReference, type RegistryReference } from "../formats/reference.ts";
 import type { System } from "../system/system.ts";
 import type { CredentialLookup } from "./auth.ts";
@@ -12,7 +12,7 @@ import { readAll } from "./body.ts";
 import { EndpointClient } from "./client.ts";
 import { BodyError } from "./failure.ts";
 import { FIRST_TRIES, reconnectDelay } from "./retry.ts";
-import type { FetchedManifest, ImageSource } from "./source.ts";
+import { type FetchedManifest, type ImageSource, MAX_REFERRERS } from "./source.ts";
 import { Transport } from "./transport.ts";
 import { digestOf, verifyBytes } from "./verified.ts";
 
@@ -69,6 +69,45 @@ export class RegistrySource implements ImageSource {
     return this.#manifest(descriptor.digest, descriptor.digest, signal);
   }
 
+  async tagged(tag: string, signal?: AbortSignal): Promise<FetchedManifest | undefined> {
+    return await orNothing(() => this.#manifest(tag, undefined, signal, "may be missing"));
+  }
+
+  async referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[] | undefined> {
+    return await orNothing(async () => {
+      const clients = this.#asked(true);
+      for await (
+        const found of this.#firstOf(clients, signal, (client) => this.#listed(client, digest, signal), true)
+      ) {
+        return found;
+      }
+      return undefined;
+    });
+  }
+
+  /** OCI distribution-spec 1.1, "Listing Referrers". Nothing is asked for by type: registries may ignore it. */
+  async *#listed(client: EndpointClient, digest: Digest, signal?: AbortSignal): AsyncGenerator<Descriptor[]> {
+    const all: Descriptor[] = [], what = `the list of what belongs to ${this.name}`, seen = new Set<string>();
+    let page: URLSearchParams | undefined;
+    for (;;) {
+      const answer = await client.get("referrers", digest, { Accept: MEDIA_TYPES.ociIndex }, signal, page);
+      const { response, from } = answer, { status } = response;
+      // 404 is what the specification says; older registries know no such path, or no such method.
+      if (status === 404 || status === 400 || status === 405) throw await client.failure(answer, "list", signal);
+      if (status !== 200) throw await client.failure(answer, "manifest", signal);
+      await client.refuseEncoded(answer, "list");
+      const next = nextPage(response.headers.get("link"), from);
+      const bytes = await readAll(response, from.host, MAX_MANIFEST, what, this.#transport.stallLimit, signal);
+      const parsed = parseManifest(bytes, undefined, what);
+      if (parsed.kind !== "index") throw client.error("it sent a manifest in place of a list");
+      all.push(...parsed.index.manifests);
+      if (next === undefined || all.length >= MAX_REFERRERS || seen.has(next.toString())) break;
+      seen.add(next.toString());
+      page = next;
+    }
+    yield all.slice(0, MAX_REFERRERS);
+  }
+
   async *blob(descriptor: Descriptor, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     const { digest, size } = descriptor, senders = this.#senders.get(digest) ?? new Set();
     const all = [
@@ -123,7 +162,12 @@ export class RegistrySource implements ImageSource {
   }
 
   /** @param expected its digest, where it is known before. */
-  async #manifest(name: string, expected: Digest | undefined, signal?: AbortSignal): Promise<FetchedManifest> {
+  async #manifest(
+    name: string,
+    expected: Digest | undefined,
+    signal?: AbortSignal,
+    missing: "is an error" | "may be missing" = "is an error",
+  ): Promise<FetchedManifest> {
     const clients = this.#asked(expected !== undefined), what = `the manifest of ${this.name}`;
     const read = async (client: EndpointClient): Promise<FetchedManifest> => {
       const answer = await client.get("manifests", name, { Accept: ACCEPT }, signal), { response, from } = answer;
@@ -149,7 +193,7 @@ export class RegistrySource implements ImageSource {
     for await (
       const found of this.#firstOf(clients, signal, async function* (client) {
         yield await fetch(client);
-      })
+      }, missing === "may be missing")
     ) return found;
     throw new Error("an endpoint gives a manifest or throws");
   }
@@ -169,11 +213,13 @@ export class RegistrySource implements ImageSource {
   /**
    * Items from the first place that has them. One that fails is passed over with a warning; the last one's error is the result,
    * and names the others.
+   * @param optional what is not there is no reason to warn.
    */
   async *#firstOf<P extends Pick<Place, "host" | "key">, T>(
     places: readonly P[],
     signal: AbortSignal | undefined,
     items: (place: P, last: boolean) => AsyncGenerator<T>,
+    optional = false,
   ): AsyncGenerator<T> {
     const before: CosError[] = [];
     for (const [i, place] of places.entries()) {
@@ -187,6 +233,7 @@ export class RegistrySource implements ImageSource {
         if (isDown(thrown)) this.#down.add(place.key);
         if (next === undefined) throw withOthers(thrown, before);
         before.push(thrown);
+        if (optional && thrown.code === "IMAGE_NOT_FOUND") continue;
         this.#transport.warn(`${thrown.message} Asking ${next.host} instead.`);
       }
     }
@@ -199,6 +246,21 @@ async function refuseOtherDigest(client: EndpointClient, headers: Headers, bytes
   if (told === null || !/^sha256:[0-9a-f]{64}$/.test(told)) return;
   const found = await digestOf(bytes);
   if (found !== told) throw client.error(`${client.options.who} announces the manifest ${told} and sends ${found}`);
+}
+
+async function orNothing<T>(fetch: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await fetch();
+  } catch (thrown) {
+    if (thrown instanceof CosError && thrown.code === "IMAGE_NOT_FOUND") return undefined;
+    throw thrown;
+  }
+}
+
+/** RFC 8288: only the query of the link is used, so that it can lead nowhere else. */
+function nextPage(link: string | null, from: URL): URLSearchParams | undefined {
+  const target = /<([^>]*)>\s*;\s*rel="?next"?/.exec(link ?? "")?.[1];
+  return target === undefined || !URL.canParse(target, from) ? undefined : new URL(target, from).searchParams;
 }
 
 function withOthers(error: CosError, before: readonly CosError[]): CosError {

@@ -8,6 +8,9 @@ export interface FetchedManifest {
   mediaType?: string;
 }
 
+/** An image has one signature a signing, and some statements about it; a list that is longer is cut off. */
+export const MAX_REFERRERS = 1024;
+
 export interface ImageSource {
   /** As people name it, for messages. */
   readonly name: string;
@@ -17,6 +20,10 @@ export interface ImageSource {
   manifest(descriptor: Descriptor, signal?: AbortSignal): Promise<FetchedManifest>;
   /** A blob's bytes, unproven; never more than a little over `descriptor.size` are read. */
   blob(descriptor: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /** What another tag of the same repository names, unproven; undefined where there is no such tag. */
+  tagged(tag: string, signal?: AbortSignal): Promise<FetchedManifest | undefined>;
+  /** What is listed as belonging to a manifest, unproven; undefined where no such list is kept. At most `MAX_REFERRERS`. */
+  referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[] | undefined>;
   /** Whom a blob's bytes came from, where people could not tell: one of several mirrors. */
   sentBy?(digest: Digest): string | undefined;
 }
