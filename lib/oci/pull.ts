@@ -94,7 +94,7 @@ export async function resolveImage(
       `it is made for ${formatPlatform(config)}, and this machine is ${thisMachine(platform, [config])}`,
     );
   }
-  const image = { source, digest, manifest, config, indexDigest, subjects };
+  const image: Omit<ResolvedImage, typeof resolvedBrand> = { source, digest, manifest, config, indexDigest, subjects };
   return image as ResolvedImage;
 }
 
