@@ -23,6 +23,7 @@ export const commonFlags = { state: stateFlag, json: jsonFlag, debug: debugFlag 
 
 export interface ImageFlags extends CommonFlags {
   readonly noVerify?: boolean;
+  readonly key?: string;
   readonly plainHttp?: boolean;
   readonly authFile?: string;
   readonly size?: number;
@@ -31,6 +32,13 @@ export interface ImageFlags extends CommonFlags {
 
 export const imageFlags = {
   noVerify: word("Install although nothing proves who made the image; the record and status say so for ever after"),
+  key: {
+    kind: "parsed",
+    parse: text,
+    optional: true,
+    placeholder: "FILE",
+    brief: "Public key (PEM) that must have signed the image, in place of the machine's policy for this run",
+  },
   plainHttp: word("Speak to the registry without TLS (loopback addresses need no such word)"),
   authFile: {
     kind: "parsed",

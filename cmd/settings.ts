@@ -40,6 +40,14 @@ export function imageSettings(image: string, flags: ImageFlags, system: System, 
       warn,
     }),
     events,
+    builtAt: buildInfo().builtAt,
+    policy: async () => {
+      const { findPolicy } = await import("../lib/config/policy.ts");
+      return await findPolicy({
+        root: "",
+        key: flags.key === undefined ? undefined : { path: flags.key, words: `--key ${flags.key}` },
+      });
+    },
     waiver: flags.noVerify === true
       ? { word: "--no-verify", by: operatorName(environment, system.kernel.getuid()) }
       : undefined,

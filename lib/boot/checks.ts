@@ -1,15 +1,7 @@
 /** The operator's own checks: programs that say whether the system that was booted does what it is there for. */
 import { type ByteString, byteStringOf, displayName } from "../base/byte-string.ts";
-import {
-  AT_FDCWD,
-  type FileStatus,
-  hasErrno,
-  isDirectory,
-  isRegular,
-  type Kernel,
-  O_DIRECTORY,
-  O_RDONLY,
-} from "../system/kernel.ts";
+import { AT_FDCWD, hasErrno, isDirectory, isRegular, type Kernel, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import { writableByOthers } from "../system/ownership.ts";
 import { runTimed } from "../system/timed-run.ts";
 
 export const CHECKS_DIRECTORY = "/etc/cos/checks.d";
@@ -32,7 +24,7 @@ export function listChecks(kernel: Kernel, path: string = CHECKS_DIRECTORY): Che
     throw thrown;
   }
   try {
-    const directory = untrusted(kernel.fstat(fd));
+    const directory = writableByOthers(kernel.fstat(fd));
     const names = kernel.readDirectory(fd).map(({ name }) => name).filter((name) => !name.startsWith(".")).sort();
     return names.map((name): Check => ({ name: displayName(name), ...judge(kernel, fd, name, directory) }));
   } finally {
@@ -54,13 +46,8 @@ function judge(kernel: Kernel, fd: number, name: ByteString, directory: string |
   if (!isRegular(status)) return { refused: "it is no file" };
   if ((status.mode & 0o111) === 0) return { skipped: "it is not executable" };
   if (directory !== undefined) return { refused: `not run, its directory ${directory}` };
-  const why = untrusted(status);
+  const why = writableByOthers(status);
   return why === undefined ? {} : { refused: `not run, it ${why}` };
-}
-
-function untrusted({ uid, mode }: FileStatus): string | undefined {
-  if (uid !== 0) return "does not belong to root";
-  return (mode & 0o022) === 0 ? undefined : "can be written by others than root";
 }
 
 /** Undefined where it succeeded, else why it did not. @param limit milliseconds. */

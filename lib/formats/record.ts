@@ -21,6 +21,18 @@ const verification = z.looseObject({
   /** For `skipped`: the user who said it. */
   by: z.optional(z.string()),
   at: z.string(),
+  /** The fingerprint of the key that signed it: `sha256:` and hex. */
+  key: z.optional(z.string()),
+  /** Or whom the signer's certificate speaks for, and who vouched for that. */
+  identity: z.optional(z.string()),
+  issuer: z.optional(z.string()),
+  /** When it was signed, where a log or a timestamp proves it. */
+  time: z.optional(z.string()),
+  /** What the signer added, and signed. */
+  annotations: z.optional(z.record(z.string(), z.string())),
+  /** The policy that was asked, and which of its scopes. */
+  policy: z.optional(z.string()),
+  scope: z.optional(z.string()),
 });
 export type Verification = z.infer<typeof verification>;
 

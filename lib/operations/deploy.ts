@@ -9,7 +9,8 @@ import { formatReference } from "../formats/reference.ts";
 import { checkSpace, installImage, removeTransition } from "./install-image.ts";
 import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
 import { Session, type View } from "./session.ts";
-import { requireWaiver, resolveSource } from "./source.ts";
+import { prove } from "./prove.ts";
+import { resolveSource } from "./source.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
 import type { ImageSettings } from "./upgrade.ts";
@@ -25,7 +26,7 @@ export async function deploy(
   const before = session.look();
   refuseDeployed(before);
   const source = await resolveSource(system, settings, signal);
-  const waiver = requireWaiver(source, settings.waiver);
+  const verification = await prove(system, source, settings, signal);
   checkSpace(source, kernel.fstatfs(fd).available, name);
   if (!hasImageDirectory(kernel, fd)) kernel.mkdirat(fd, IMAGE_DIRECTORY, 0o755);
   const installed = await installImage(session, source, settings, signal);
@@ -34,7 +35,7 @@ export async function deploy(
     if (plan === undefined) throw new Error("an empty partition has a plan");
     signal.throwIfAborted();
     noteImages(session, {
-      [installed.uuid]: newImageRecord(formatReference(settings.image), installed, waiver, system.now()),
+      [installed.uuid]: newImageRecord(formatReference(settings.image), installed, verification, system.now()),
     });
     events({ kind: "phase", phase: "switch", text: "Putting it in place" });
     const warnings = await switchSlots(session, ready, plan);

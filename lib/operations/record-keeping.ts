@@ -15,9 +15,12 @@ export interface Waiver {
   by: string;
 }
 
-export function newImageRecord(source: string, image: InstalledImage, waiver: Waiver, now: number): ImageRecord {
-  const at = new Date(now).toISOString();
-  const verification: Verification = { scheme: "skipped", word: waiver.word, by: waiver.by, at };
+export function newImageRecord(
+  source: string,
+  image: InstalledImage,
+  verification: Verification,
+  now: number,
+): ImageRecord {
   return {
     source,
     digest: image.digest,
@@ -26,7 +29,7 @@ export function newImageRecord(source: string, image: InstalledImage, waiver: Wa
     version: image.os.version,
     name: image.os.name,
     contentBytes: image.contentBytes,
-    installedAt: at,
+    installedAt: new Date(now).toISOString(),
     boot: "new",
     armed: false,
     marksItself: image.marksItself,

@@ -1,6 +1,5 @@
 /** From what the operator named to something that can be installed. */
-import { CosError } from "../base/errors.ts";
-import { type Digest, shortDigest } from "../base/digest.ts";
+import type { Digest } from "../base/digest.ts";
 import type { Events } from "../base/events.ts";
 import type { Endpoint, TlsSettings } from "../formats/endpoint.ts";
 import {
@@ -23,7 +22,6 @@ import type { ImageSource } from "../oci/source.ts";
 import type { System } from "../system/system.ts";
 import { decompress } from "../unpack/decompress.ts";
 import type { Source } from "./install-image.ts";
-import type { Waiver } from "./record-keeping.ts";
 
 export interface SourceSettings {
   image: ImageReference;
@@ -40,8 +38,6 @@ export interface SourceSettings {
   mirrors?: (reference: RegistryReference) => Promise<readonly Endpoint[] | undefined>;
   /** Told of waits and of mirrors that are passed over. */
   events?: Events;
-  /** Absent: the image must be proven, or it is refused. */
-  waiver?: Waiver;
 }
 
 export async function resolveSource(system: System, settings: SourceSettings, signal: AbortSignal): Promise<Source> {
@@ -84,15 +80,4 @@ function thisPlatform(): MachinePlatform {
 
 export function sourceDigest(source: Source): Digest | undefined {
   return source.kind === "image" ? source.image.digest : undefined;
-}
-
-/** The design's rule where no policy says otherwise: refused, unless the operator's own words waive the proof. */
-export function requireWaiver(source: Source, waiver: Waiver | undefined): Waiver {
-  if (waiver !== undefined) return waiver;
-  const digest = sourceDigest(source);
-  const what = digest === undefined ? source.name : `${source.name} (${shortDigest(digest)})`;
-  throw new CosError("UNVERIFIED", `Refused ${what}: nothing proves who made it.`, {
-    hint:
-      "This version of cos checks digests, and no signatures yet. To install it all the same, say --no-verify; that is recorded.",
-  });
 }

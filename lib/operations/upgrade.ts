@@ -4,12 +4,12 @@ import type { Digest } from "../base/digest.ts";
 import { CosError } from "../base/errors.ts";
 import { OBSTACLES } from "../boot/counter.ts";
 import { formatReference } from "../formats/reference.ts";
-import type { ImageRecord } from "../formats/record.ts";
+import type { ImageRecord, Verification } from "../formats/record.ts";
 import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import { announcedBytes, checkSpace, installImage, removeTransition, type Source } from "./install-image.ts";
-import { newImageRecord, noteImages, noteOperation, onTrial, type Waiver } from "./record-keeping.ts";
+import { newImageRecord, noteImages, noteOperation, onTrial } from "./record-keeping.ts";
 import {
   look,
   refuseNamelessRunning,
@@ -19,7 +19,8 @@ import {
   type StateOptions,
   type View,
 } from "./session.ts";
-import { requireWaiver, resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
+import { type ProofSettings, prove } from "./prove.ts";
+import { resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
 import { inspectImages } from "./inspect-images.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
@@ -36,7 +37,7 @@ import {
   runningIsOnTrial,
 } from "./trial.ts";
 
-export interface ImageSettings extends SourceSettings, StateOptions {
+export interface ImageSettings extends SourceSettings, ProofSettings, StateOptions {
   /** Least nominal size of the image, in bytes. */
   size: number;
   /** Whether a layer may put a directory over a link like /lib. */
@@ -63,7 +64,8 @@ export interface UpgradePlan {
   action: UpgradeAction;
   source: Source;
   digest?: Digest;
-  waiver: Waiver;
+  /** Who vouches for it, or who waived that. */
+  verification: Verification;
   /** Compressed bytes to read; 0 for a directory. */
   fetchBytes: number;
   freeBytes: number;
@@ -132,7 +134,7 @@ async function planUpgrade(
   const keep = slotToKeep(view.state);
   if (keep === undefined) throw new Error("a running image with a slot's name has a slot to keep");
   const source = await resolveSource(system, settings, signal), digest = sourceDigest(source);
-  const waiver = requireWaiver(source, settings.waiver);
+  const verification = await prove(system, source, settings, signal);
   const action = whatToDo(view, digest);
   // What is there already may be asked for again and again, by a controller too.
   if (action !== "nothing") {
@@ -148,7 +150,7 @@ async function planUpgrade(
     action,
     source,
     digest,
-    waiver,
+    verification,
     fetchBytes: action === "install" ? announcedBytes(source) : 0,
     freeBytes,
     before: describeSlots(view),
@@ -205,7 +207,7 @@ async function applyUpgrade(
         const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm, once: settings.once });
         if (switchPlan === undefined) throw new Error("a state with a slot to keep has a plan");
         signal.throwIfAborted();
-        const record = newImageRecord(source, installed, plan.waiver, system.now());
+        const record = newImageRecord(source, installed, plan.verification, system.now());
         noteImages(session, { ...provenByRunning(start), [installed.uuid]: arm ? onTrial(record) : record });
         const unarmed = ready.state.counts && !arm ? [notArmed(CANNOT_MARK)] : [];
         for (const text of unarmed) session.events({ kind: "warning", text });

@@ -15,6 +15,7 @@ import { notSignedBy, type PublicKey, verifySignature } from "./keys.ts";
 import { compareEntry } from "./log-body.ts";
 import { type LogEntry, MAX_ENTRY, verifyPromise } from "./log-entry.ts";
 import type { LogKey } from "./log-keys.ts";
+import { type PkiPolicy, verifyPki } from "./pki.ts";
 import { base64, count, hex, maybe, parseShape, someBase64 } from "./shape.ts";
 import { MAX_PAYLOAD, textsOf } from "./statement.ts";
 import { reading, type Refusal, refusal, refuse, type Trusted, type Verdict, verdictOf } from "./verdict.ts";
@@ -40,7 +41,7 @@ export interface Attachment {
 }
 
 export interface AttachmentPolicy {
-  signer: AttachmentKeyPolicy | KeylessPolicy;
+  signer: AttachmentKeyPolicy | KeylessPolicy | PkiPolicy;
   /** Whether the name under which the image was signed will do; without it any name will. */
   acceptReference?: (signed: string) => Refusal | undefined;
 }
@@ -85,6 +86,8 @@ export async function verifyAttachment(
     const signature = reading("the signature", () => decodeBase64(annotation(annotations, "signature") ?? ""));
     const trusted = "identity" in policy
       ? await verifyCertified(payload, signature, annotations, policy)
+      : "roots" in policy
+      ? await verifyPki(payload, signature, certificatesOf(annotations), policy)
       : await verifyKeyed(payload, signature, annotations, policy);
     // Only now that its bytes are the signer's are they read.
     const signed = reading("the signature's payload", () => parsePayload(payload));

@@ -1,5 +1,6 @@
 /** Status, plans and results as text. Pure: tests compare the whole. */
 import { formatSize } from "../base/size.ts";
+import type { Verification } from "../formats/record.ts";
 import type { SlotSummary } from "../operations/summary.ts";
 import type { Status } from "../operations/status.ts";
 import type { UpgradePlan } from "../operations/upgrade.ts";
@@ -52,8 +53,16 @@ export function systemName({ name, version }: SlotSummary): string {
 
 function proof({ verification }: SlotSummary): string | undefined {
   if (verification === undefined) return "NOT VERIFIED: no record of who vouched for it";
-  if (verification.scheme !== "skipped") return `${verification.scheme}, ${when(verification.at)}`;
-  return `NOT VERIFIED: waived with ${verification.word ?? "?"} by ${verification.by ?? "?"}, ${when(verification.at)}`;
+  return `${proofText(verification)}, ${when(verification.at)}`;
+}
+
+/** Who vouches for an image, or who waived that; without the time of asking. */
+export function proofText(verification: Verification): string {
+  const { scheme, word, by, key, identity, issuer, time, policy, scope } = verification;
+  if (scheme === "skipped") return `NOT VERIFIED: waived with ${word ?? "?"} by ${by ?? "?"}`;
+  const who = identity !== undefined ? `${identity} (vouched for by ${issuer ?? "?"})` : `key ${key ?? "?"}`;
+  const signed = time === undefined ? "" : ` at ${when(time)}`;
+  return `${scheme}: signed by ${who}${signed}; by ${policy ?? "a policy"}, scope "${scope ?? "?"}"`;
 }
 
 function bootText({ boot, installedAt }: SlotSummary): string {
@@ -101,11 +110,11 @@ function fallbackLines({ fallbackArmed, tries, counts, obstacle, cannotMark, one
 }
 
 export function renderPlan(plan: UpgradePlan): string {
-  const { source, digest, waiver } = plan;
+  const { source, digest, verification } = plan;
   const lines = [`Upgrade to ${source.name}`];
   const detail = (name: string, text: string) => lines.push(`  ${name.padEnd(9)}${text}`);
   if (digest !== undefined) detail("digest", digest);
-  detail("proof", `NOT VERIFIED: waived with ${waiver.word} by ${waiver.by}`);
+  detail("proof", proofText(verification));
   const keep = plan.before.find(({ slot }) => slot === plan.keep);
   switch (plan.action) {
     case "nothing":

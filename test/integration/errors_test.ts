@@ -197,7 +197,11 @@ Deno.test("an image that nobody vouches for, without a word of the operator", as
     18,
     `Error: Refused ${image} (${
       digests.v2?.slice(7, 19)
-    }): nothing proves who made it.\n  This version of cos checks digests, and no signatures yet. To install it all the same, say --no-verify; that is recorded.\n`,
+    }): nothing proves who made it, for there is no policy.\n  Say in /etc/cos/policy.json whom to trust (docs/policy.md), for instance\n` +
+      '  {"default": [{"type": "reject"}], "transports": {"oci": {\n' +
+      '    "": [{"type": "sigstoreSigned", "keyPath": "/etc/cos/release.pub",\n' +
+      '      "signedIdentity": {"type": "matchRepository"}}]}}}\n' +
+      "  or name a key with --key FILE. To install it all the same, say --no-verify; that is recorded.\n",
   );
 });
 

@@ -1,0 +1,206 @@
+/** Proving an image: what the policy in force says of it, with the signatures that lie beside it. */
+import { CosError } from "../base/errors.ts";
+import { type Digest, shortDigest } from "../base/digest.ts";
+import type { Verification } from "../formats/record.ts";
+import type { ImageReference } from "../formats/reference.ts";
+import type { ResolvedImage } from "../oci/pull.ts";
+import { attachedSignatures, referringSignatures, type SignatureKind } from "../oci/signatures.ts";
+import type { Policy } from "../config/policy.ts";
+import type { Asked, Decision } from "../trust/evaluate.ts";
+import type { Context, Found, Need, Requirement } from "../trust/requirement.ts";
+import type { Trusted } from "../trust/verdict.ts";
+import type { System } from "../system/system.ts";
+import type { Source } from "./install-image.ts";
+import type { Waiver } from "./record-keeping.ts";
+
+export interface ProofSettings {
+  image: ImageReference;
+  /** Absent where none is in force. Loaded only when it is asked. */
+  policy: () => Promise<Policy | undefined>;
+  /** The operator's word that nothing is to be proven. */
+  waiver?: Waiver;
+  /** This program was built then, in milliseconds since 1970: no clock can be right that says an earlier time. */
+  builtAt: number;
+}
+
+export interface Judgement {
+  /** The policy's file, or the words that named a key. */
+  origin: string;
+  scope: string;
+  decision: Decision;
+}
+
+const KINDS = {
+  attachments: {
+    layer: /^application\/vnd\.dev\.cosign\.simplesigning\.v1\+json$/,
+    most: 1024 * 1024,
+  },
+  bundles: {
+    artifact: /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.[0-9]+)?\+json(?:;version=0\.[0-9]+)?$/,
+    layer: /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.[0-9]+)?\+json(?:;version=0\.[0-9]+)?$/,
+    most: 8 * 1024 * 1024,
+  },
+} satisfies Record<Need, SignatureKind>;
+
+/**
+ * What the record is to say of the proof. Throws `UNVERIFIED` where nothing proves the image and nobody waived that, `UNTRUSTED`
+ * where the policy refuses it, `CONFIGURATION`, and what fetching throws.
+ */
+export async function prove(
+  system: System,
+  source: Source,
+  settings: ProofSettings,
+  signal: AbortSignal,
+): Promise<Verification> {
+  const { waiver } = settings, at = new Date(system.now()).toISOString();
+  if (waiver !== undefined) return { scheme: "skipped", word: waiver.word, by: waiver.by, at };
+  const policy = await settings.policy();
+  if (policy === undefined) throw unproven(source, settings.image);
+  const judgement = await judge(system, source, settings, policy, signal);
+  switch (judgement.decision.kind) {
+    case "trusted":
+      return verificationOf(judgement, judgement.decision.proofs[0], at);
+    case "waived":
+      return {
+        scheme: "skipped",
+        word: `insecureAcceptAnything in ${judgement.origin}`,
+        by: "the policy",
+        at,
+        policy: judgement.origin,
+        scope: judgement.scope,
+      };
+    case "refused":
+      throw refused(source, judgement);
+  }
+}
+
+/** Asks the policy, and decides nothing. */
+export async function judge(
+  system: System,
+  source: Source,
+  settings: ProofSettings,
+  policy: Policy,
+  signal: AbortSignal,
+): Promise<Judgement> {
+  const { image: reference, builtAt } = settings, now = new Date(system.now());
+  const named = await absolute(reference), scope = policy.file.scopeOf(named);
+  const { evaluate } = await import("../trust/evaluate.ts");
+  if (scope === undefined) return { origin: policy.origin, scope: "directory", decision: DIRECTORY };
+  const requirements = await policy.prepare(scope);
+  if (requirements.some(({ needs }) => needs.length > 0) && now.getTime() < builtAt) throw wrongClock(now, builtAt);
+  const image = source.kind === "image" ? source.image : undefined;
+  const context: Context = {
+    reference: named,
+    subjects: image?.subjects ?? [],
+    labels: image?.config.config?.Labels ?? {},
+    created: validDate(image?.config.created ?? ""),
+    now,
+  };
+  const material = image === undefined ? {} : await gather(image, requirements, policy, named, signal);
+  return { origin: policy.origin, scope: scope.name, decision: await evaluate(requirements, material, context) };
+}
+
+const DIRECTORY: Decision = {
+  kind: "refused",
+  asked: [{
+    requirement: { type: "reject", words: "no directory" },
+    refusal: {
+      trusted: false,
+      reason: "nothing proves what a directory holds, and the policy does not allow this one",
+    },
+  }],
+};
+
+async function gather(
+  image: ResolvedImage,
+  requirements: readonly Requirement[],
+  policy: Policy,
+  reference: ImageReference,
+  signal: AbortSignal,
+): Promise<Partial<Record<Need, Map<Digest, Found>>>> {
+  const needs = new Set(requirements.flatMap(({ needs }) => needs));
+  const material: Partial<Record<Need, Map<Digest, Found>>> = {};
+  for (const need of needs) {
+    const found = material[need] = new Map<Digest, Found>();
+    if (need === "attachments" && !await policy.readsAttachments(reference)) {
+      const [{ digest } = { digest: image.digest }] = image.subjects;
+      found.set(digest, { layers: [], faults: ["registries.d does not say use-sigstore-attachments: true for it"] });
+      continue;
+    }
+    for (const { digest } of image.subjects) {
+      found.set(
+        digest,
+        need === "attachments"
+          ? await attachedSignatures(image, digest, KINDS.attachments, signal)
+          : await referringSignatures(image, digest, KINDS.bundles, signal),
+      );
+    }
+  }
+  return material;
+}
+
+/** Scopes of files are absolute, and of no link. */
+async function absolute(reference: ImageReference): Promise<ImageReference> {
+  return reference.kind === "registry" ? reference : { ...reference, path: await Deno.realPath(reference.path) };
+}
+
+function validDate(text: string): Date | undefined {
+  const date = new Date(text);
+  return Number.isNaN(date.getTime()) ? undefined : date;
+}
+
+function verificationOf({ origin, scope }: Judgement, proof: Trusted, at: string): Verification {
+  const { scheme, signer, time, annotations } = proof;
+  return {
+    scheme,
+    at,
+    ...("key" in signer ? { key: signer.key } : { identity: signer.identity.san, issuer: signer.identity.issuer }),
+    ...(time !== undefined && { time }),
+    ...(annotations !== undefined && Object.keys(annotations).length > 0 && { annotations }),
+    policy: origin,
+    scope,
+  };
+}
+
+function subjectName(source: Source): string {
+  return source.kind === "image" ? `${source.name} (${shortDigest(source.image.digest)})` : source.name;
+}
+
+function refused(source: Source, { origin, scope, decision }: Judgement): CosError {
+  const reasons = decision.asked.flatMap(({ refusal }: Asked) => refusal?.reason ?? []);
+  return new CosError("UNTRUSTED", `Refused ${subjectName(source)}: ${reasons.join("; ")}.`, {
+    hint:
+      `The policy is ${origin}, scope "${scope}". What it asks: cos policy check; of this image: cos policy test ${source.name}`,
+    details: { policy: origin, scope },
+  });
+}
+
+function unproven(source: Source, image: ImageReference): CosError {
+  const scope = image.kind === "registry" ? `"${image.host}/${image.repository}"` : '""';
+  const transport = image.kind === "registry" ? "docker" : image.kind === "layout" ? "oci" : image.kind;
+  const example = [
+    '{"default": [{"type": "reject"}], "transports": {' + `"${transport}": {`,
+    `  ${scope}: [{"type": "sigstoreSigned", "keyPath": "/etc/cos/release.pub",`,
+    '    "signedIdentity": {"type": "matchRepository"}}]}}}',
+  ].join("\n  ");
+  return new CosError(
+    "UNVERIFIED",
+    `Refused ${subjectName(source)}: nothing proves who made it, for there is no policy.`,
+    {
+      hint:
+        `Say in /etc/cos/policy.json whom to trust (docs/policy.md), for instance\n  ${example}\n  or name a key with --key FILE. ` +
+        "To install it all the same, say --no-verify; that is recorded.",
+    },
+  );
+}
+
+function wrongClock(now: Date, builtAt: number): CosError {
+  const built = new Date(builtAt).toISOString();
+  return new CosError(
+    "CLOCK",
+    `Cannot verify anything: the clock says ${now.toISOString()}, and this program is of ${built}.`,
+    {
+      hint: "Set the clock; certificates and signatures of the past would count as good otherwise.",
+    },
+  );
+}

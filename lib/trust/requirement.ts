@@ -1,0 +1,64 @@
+/** What a policy asks of an image: one value a requirement, made from the policy file, asked with what was fetched. */
+import type * as z from "zod/mini";
+import type { Bytes } from "../base/bytes.ts";
+import type { Digest } from "../base/digest.ts";
+import type { ImageReference } from "../formats/reference.ts";
+import type { Subject } from "./sigstore-bundle.ts";
+import type { Refusal, Trusted } from "./verdict.ts";
+
+/** Kinds of signatures that have to be fetched. */
+export type Need = "attachments" | "bundles";
+
+/** A layer of an artifact beside the image, as it was fetched. */
+export interface SignatureLayer {
+  mediaType?: string;
+  annotations: Readonly<Record<string, string>>;
+  bytes: Bytes;
+}
+
+export interface Found {
+  layers: readonly SignatureLayer[];
+  /** What was there and could not be used. */
+  faults: readonly string[];
+}
+
+/** What was fetched, by the digest that it was found at. */
+export type Material = Readonly<Partial<Record<Need, ReadonlyMap<Digest, Found>>>>;
+
+export interface Context {
+  reference: ImageReference;
+  /** The manifest and the indexes that led to it: any of them may carry the signature. */
+  subjects: readonly Subject[];
+  /** From the image's configuration, which the manifest's digest proves. */
+  labels: Readonly<Record<string, string>>;
+  created?: Date;
+  now: Date;
+}
+
+/** A condition that is no proof of anybody's, like a label, says only that it holds. */
+export type Answer = Trusted | Refusal | "holds" | "waived";
+
+export interface Requirement {
+  readonly type: string;
+  /** Completes "The image must be …". */
+  readonly words: string;
+  readonly needs: readonly Need[];
+  verify(material: Material, context: Context, sofar: readonly Trusted[]): Promise<Answer>;
+}
+
+/** One type of requirement: its form in the file, and how it is made ready. */
+export interface RequirementKind<T = unknown> {
+  readonly type: string;
+  /** Only `/etc/cos/policy.json` may hold it: other programs do not know it. */
+  readonly own: boolean;
+  readonly schema: z.ZodMiniType<T>;
+  /** Requirements within it, as they are written. */
+  inner?(value: T): readonly unknown[];
+  /**
+   * @param files reads a file that the policy names. @param inner those within it, ready.
+   * Throws `FormatError`, and what `files` throws.
+   */
+  prepare(value: T, files: ReadFile, inner: readonly Requirement[]): Promise<Requirement>;
+}
+
+export type ReadFile = (path: string) => Promise<Bytes>;

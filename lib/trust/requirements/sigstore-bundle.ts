@@ -1,0 +1,86 @@
+/** Bundles as cosign 3 attaches them: by a key of the operator's, or by an identity that a Sigstore instance vouches for. */
+import * as z from "zod/mini";
+import { FormatError } from "../../formats/format-error.ts";
+import { datas, keysOfFiles, path, paths, placed } from "../key-files.ts";
+import type { KeylessPolicy } from "../keyless.ts";
+import type { Found, RequirementKind } from "../requirement.ts";
+import { someBase64 } from "../shape.ts";
+import { type KeyPolicy, type Subject, verifyBundle } from "../sigstore-bundle.ts";
+import { parseTrustedRoot } from "../trusted-root.ts";
+import { annotationsRefusal, annotationsSchema, anyOf } from "./any-of.ts";
+
+const schema = z.strictObject({
+  type: z.literal("sigstoreBundle"),
+  keyPath: z.optional(path),
+  keyPaths: z.optional(paths),
+  keyData: z.optional(someBase64),
+  keyDatas: z.optional(datas),
+  rsaPss: z.optional(z.boolean()),
+  trustedRootPath: z.optional(path),
+  trustedRootData: z.optional(someBase64),
+  identity: z.optional(z.strictObject({
+    subject: z.string().check(z.minLength(1)),
+    issuer: z.string().check(z.minLength(1)),
+  })),
+  predicateTypes: z.optional(z.array(z.string()).check(z.minLength(1))),
+  annotations: z.optional(annotationsSchema),
+});
+type Value = z.infer<typeof schema>;
+
+export const sigstoreBundle: RequirementKind<Value> = {
+  type: "sigstoreBundle",
+  own: true,
+  schema,
+  prepare: async (value, read) => {
+    const { predicateTypes, annotations } = value, signers = await signersOf(value, read);
+    return {
+      type: "sigstoreBundle",
+      words: `signed in a Sigstore bundle by ${value.identity?.subject ?? signers.map(nameOf).join(" or ")}`,
+      needs: ["bundles"],
+      verify: (material, { subjects }) =>
+        anyOf(
+          subjects.flatMap((subject) => candidates(subject, material.bundles?.get(subject.digest))),
+          signers,
+          async (
+            { subject, bundle },
+            signer,
+          ) => {
+            const verdict = await verifyBundle(bundle, subject, { signer, ...predicateTypes && { predicateTypes } });
+            return verdict.trusted ? annotationsRefusal(annotations, verdict) ?? verdict : verdict;
+          },
+          [...subjects.flatMap(({ digest }) => material.bundles?.get(digest)?.faults ?? [])],
+        ),
+    };
+  },
+};
+
+function candidates(subject: Subject, found: Found | undefined) {
+  return (found?.layers ?? []).map(({ bytes }) => ({ subject, bundle: bytes }));
+}
+
+const nameOf = (signer: KeyPolicy | KeylessPolicy) =>
+  "identity" in signer ? signer.identity.san : `the key ${signer.key.fingerprint}`;
+
+async function signersOf(
+  value: Value,
+  read: Parameters<RequirementKind["prepare"]>[1],
+): Promise<(KeyPolicy | KeylessPolicy)[]> {
+  const { keyPath, keyPaths, keyData, keyDatas, trustedRootPath, trustedRootData, identity, rsaPss } = value;
+  const named = [trustedRootPath, trustedRootData].filter((one) => one !== undefined).length;
+  if (named > 1) throw new FormatError("the trusted root must be named in one way, trustedRootPath or trustedRootData");
+  const bytes = trustedRootPath !== undefined ? await read(trustedRootPath) : trustedRootData;
+  const root = bytes === undefined
+    ? undefined
+    : await placed(trustedRootPath ?? "trustedRootData", () => parseTrustedRoot(bytes));
+  if (identity !== undefined) {
+    if (root === undefined) {
+      throw new FormatError("an identity needs a trusted root (trustedRootPath or trustedRootData)");
+    }
+    if (keyPath ?? keyPaths ?? keyData ?? keyDatas ?? rsaPss) {
+      throw new FormatError("it names keys and an identity at once");
+    }
+    return [{ root, identity: { san: identity.subject, issuer: identity.issuer } }];
+  }
+  const keys = await keysOfFiles("key", { path: keyPath, paths: keyPaths, data: keyData, datas: keyDatas }, read);
+  return keys.map((key) => ({ key, ...rsaPss && { pss: true }, ...root && { root } }));
+}
