@@ -12,6 +12,8 @@ export const HOOK_FILE = "grubcustom";
 export const SCRIPT_FILE = "grub_boot_assessment";
 /** Passes on which image the kernel comes from. */
 export const IMAGE_SCRIPT_FILE = "grub_image_uuid";
+/** What an older tool's script is kept as. */
+export const KEPT_SCRIPT = `${SCRIPT_FILE}.before-cos`;
 const VARIABLE = "cos_tries";
 /** What the older tools' script counts with. A value left from an earlier try would fall back before the next one. */
 const OLDER_VARIABLES = ["enable_boot_assessment", "boot_assessment_tentative"] as const;

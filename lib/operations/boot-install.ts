@@ -10,6 +10,7 @@ import {
   type CountObstacle,
   HOOK_FILE,
   IMAGE_SCRIPT_FILE,
+  KEPT_SCRIPT,
   menuKind,
   OBSTACLES,
   placeObstacle,
@@ -24,8 +25,6 @@ import type { System } from "../system/system.ts";
 import { noteOperation } from "./record-keeping.ts";
 import { Session, type StateOptions } from "./session.ts";
 
-/** What an older tool's script is kept as. */
-const KEPT_SCRIPT = `${SCRIPT_FILE}.before-cos`;
 /** How each script of ours begins, whatever version wrote it. */
 const [COUNTING = ""] = GRUB_SCRIPT.split("."), [PASSING = ""] = IMAGE_SCRIPT.split(".");
 const decoder = new TextDecoder(), encoder = new TextEncoder();

@@ -1,12 +1,22 @@
 /** What every operation that may write begins with: the state partition opened, locked, looked at, and repaired. */
 import type { Events } from "../base/events.ts";
 import { CosError, messageOf } from "../base/errors.ts";
-import { type BootCounter, readBootCounter, writeTries } from "../boot/counter.ts";
+import {
+  type BootCounter,
+  COUNTER_FILE,
+  HOOK_FILE,
+  IMAGE_SCRIPT_FILE,
+  KEPT_SCRIPT,
+  readBootCounter,
+  SCRIPT_FILE,
+  writeTries,
+} from "../boot/counter.ts";
 import { readTextFile } from "../machine/files.ts";
 import { runningImage, usedImages } from "../machine/running.ts";
 import { openStatePartition, type StatePartition } from "../machine/state-partition.ts";
 import { executeSteps, type Executor } from "../state/execute.ts";
-import { type LoadedRecord, loadRecord } from "../state/record-file.ts";
+import { removeLeftovers } from "../state/plain-file.ts";
+import { type LoadedRecord, loadRecord, NEW_RECORD } from "../state/record-file.ts";
 import { lockState } from "../state/lock.ts";
 import { type Inspected, inspectImages, NOT_INSPECTED } from "./inspect-images.ts";
 import { hasImageDirectory, imagePath, readSlots, type SlotImage, type Slots } from "../state/slots.ts";
@@ -26,6 +36,9 @@ import { FreezeGuard } from "../system/freeze-guard.ts";
 import { AT_FDCWD } from "../system/kernel.ts";
 import type { LoopBacking } from "../system/loop.ts";
 import type { System } from "../system/system.ts";
+
+/** Files that `cos` replaces whole, so that a cut run can leave them under another name. */
+const REPLACED_FILES = [COUNTER_FILE, HOOK_FILE, SCRIPT_FILE, KEPT_SCRIPT, IMAGE_SCRIPT_FILE];
 
 export interface StateOptions {
   /** `--state`: the partition's device or directory; found by itself otherwise. */
@@ -197,6 +210,12 @@ export class Session implements AsyncDisposable {
   }
 
   async #repair(): Promise<void> {
+    await this.#mendSlots();
+    const { system: { kernel }, partition: { fd } } = this;
+    if (await removeLeftovers(kernel, fd, REPLACED_FILES, [NEW_RECORD], () => this.checkpoint())) this.repaired = true;
+  }
+
+  async #mendSlots(): Promise<void> {
     const { slots, state } = this.look(), steps = planRepair(state), torn = tornImages(slots);
     if (steps.length === 0 && torn.length === 0) return;
     this.events({ kind: "phase", phase: "repair", text: "Mending what an earlier run left unfinished" });

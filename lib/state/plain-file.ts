@@ -5,6 +5,9 @@ import { removeIfThere, withPlainFile, writePlainFile } from "../system/plain-fi
 
 const MAX_SIZE = 1024 * 1024;
 
+const freshName = (path: string) => `${path}.cos-new`;
+const heldName = (path: string) => `${path}.cos-old`;
+
 /** Undefined where there is none. Throws `CONFIGURATION` where it is no file, or far too long for one. */
 export function fileAt(kernel: Kernel, state: number, path: string): Uint8Array | undefined {
   const found = withPlainFile(kernel, state, path, (fd, { size }) => {
@@ -28,7 +31,7 @@ export async function replaceFile(
   checkpoint: () => Promise<void>,
   keepAs?: string,
 ): Promise<void> {
-  const fresh = `${path}.cos-new`, held = keepAs ?? `${path}.cos-old`;
+  const fresh = freshName(path), held = keepAs ?? heldName(path);
   try {
     writePlainFile(kernel, state, fresh, content);
     removeIfThere(kernel, state, held);
@@ -52,10 +55,31 @@ export async function removeFile(
   checkpoint: () => Promise<void>,
 ): Promise<void> {
   // Renamed first, for the same reason.
-  kernel.renameat(state, path, state, `${path}.cos-old`);
+  kernel.renameat(state, path, state, heldName(path));
   await checkpoint();
-  removeIfThere(kernel, state, `${path}.cos-old`);
+  removeIfThere(kernel, state, heldName(path));
   await checkpoint();
+}
+
+/**
+ * Removes what a cut run has left under temporary names: of files that it replaced or removed with the functions above, and
+ * `others`. True where there was something.
+ */
+export async function removeLeftovers(
+  kernel: Kernel,
+  state: number,
+  replaced: readonly string[],
+  others: readonly string[],
+  checkpoint: () => Promise<void>,
+): Promise<boolean> {
+  const left = [...replaced.flatMap((path) => [freshName(path), heldName(path)]), ...others]
+    .filter((path) => withPlainFile(kernel, state, path, () => "file") === "file");
+  if (left.length === 0) return false;
+  // A boot loader may still read a held file under the name that it had.
+  await checkpoint();
+  for (const path of left) removeIfThere(kernel, state, path);
+  await checkpoint();
+  return true;
 }
 
 function link(kernel: Kernel, state: number, from: string, to: string): boolean {

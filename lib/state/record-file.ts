@@ -5,7 +5,8 @@ import { emptyRecord, type InstallRecord, parseRecord, printRecord, RECORD_VERSI
 import { IMAGE_DIRECTORY } from "./slots.ts";
 
 const FILE = `${IMAGE_DIRECTORY}/state.json`;
-const NEW_FILE = `${IMAGE_DIRECTORY}/state.json.new`;
+/** What is being written; a cut run can leave it. */
+export const NEW_RECORD = `${IMAGE_DIRECTORY}/state.json.new`;
 const DAMAGED_FILE = `${IMAGE_DIRECTORY}/state.json.damaged`;
 const MAX_SIZE = 4 * 1024 * 1024;
 
@@ -30,8 +31,8 @@ export function loadRecord(kernel: Kernel, partition: number): LoadedRecord {
 export function storeRecord(kernel: Kernel, partition: number, { record, condition }: LoadedRecord): void {
   if (condition === "newer") return;
   if (condition === "damaged") kernel.renameat(partition, FILE, partition, DAMAGED_FILE);
-  writePlainFile(kernel, partition, NEW_FILE, printRecord(record));
-  kernel.renameat(partition, NEW_FILE, partition, FILE);
+  writePlainFile(kernel, partition, NEW_RECORD, printRecord(record));
+  kernel.renameat(partition, NEW_RECORD, partition, FILE);
   const dir = kernel.openat(partition, IMAGE_DIRECTORY, O_RDONLY);
   try {
     kernel.fsync(dir);
@@ -42,5 +43,5 @@ export function storeRecord(kernel: Kernel, partition: number, { record, conditi
 
 /** For a deployment that is undone: the partition held no record before. */
 export function removeRecord(kernel: Kernel, partition: number): void {
-  for (const file of [FILE, NEW_FILE]) removeIfThere(kernel, partition, file);
+  for (const file of [FILE, NEW_RECORD]) removeIfThere(kernel, partition, file);
 }
