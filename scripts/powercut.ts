@@ -1,18 +1,24 @@
 /**
  * Cuts the power at every flush, and in between, of what the real program writes on a real kernel, and looks whether the
- * machine would still boot.
- *
- *   powercut.ts [--seed N] [--short] [--controls] [--filesystem ext4|xfs]
+ * machine would still boot. What the words mean: scripts/powercut.
  */
+import { createHash } from "node:crypto";
 import { parseArgs } from "node:util";
-import { CONTROLS, judgedRightly } from "../test/lab/cut-controls.ts";
-import { recordControls, recordOperations } from "../test/lab/cut-operations.ts";
-import { type CutLab, cutLab, cutOperation, type CutResult, type Operation } from "../test/lab/power-cut.ts";
+import { CONTROLS, judgedRightly, recordControls } from "../test/lab/cut-controls.ts";
+import { recordOperations } from "../test/lab/cut-operations.ts";
+import type { StateFilesystem } from "../test/lab/disk.ts";
+import {
+  type CutLab,
+  cutLab,
+  cutOperation,
+  type CutResult,
+  type CutSettings,
+  type Operation,
+  type SeenStates,
+} from "../test/lab/power-cut.ts";
+import { keepRecordings, keptRecordings } from "../test/lab/recordings.ts";
 
-interface Settings {
-  seed: number;
-  subsets: number;
-}
+const FILESYSTEMS: readonly StateFilesystem[] = ["ext4", "xfs", "btrfs"];
 
 async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
@@ -22,50 +28,64 @@ async function main(args: string[]): Promise<number> {
       short: { type: "boolean", default: false },
       controls: { type: "boolean", default: false },
       filesystem: { type: "string", default: "ext4" },
+      keep: { type: "string" },
+      log: { type: "string" },
     },
   });
-  const { filesystem } = values;
-  // GRUB's reader finds no holes of files on a btrfs with no_holes: what it reads there needs another way of looking.
-  if (filesystem !== "ext4" && filesystem !== "xfs") throw new Error(`--filesystem ${filesystem}: use ext4 or xfs`);
+  const filesystem = FILESYSTEMS.find((one) => one === values.filesystem);
+  if (filesystem === undefined) throw new Error(`--filesystem ${values.filesystem}: use ${FILESYSTEMS.join(", ")}`);
   const settings = { seed: Number(values.seed), subsets: values.short ? 4 : 40 };
   await using lab = await cutLab(filesystem);
-  const operations = await recordOperations(lab, values.short);
-  return values.controls ? await controls(lab, settings) : await cutAll(lab, operations, settings);
+  if (values.controls) {
+    await recordOperations(lab, true);
+    return await controls(lab, settings);
+  }
+  const operations = values.log === undefined
+    ? await recordOperations(lab, values.short)
+    : keptRecordings(values.log, filesystem);
+  if (values.keep !== undefined) await keepRecordings(values.keep, filesystem, operations);
+  return await cutAll(lab, operations, settings);
 }
 
-async function cutAll(lab: CutLab, operations: readonly Operation[], settings: Settings): Promise<number> {
-  const sum = { states: 0, failed: 0, mixed: 0 };
-  for (const operation of operations) {
-    const result = await cutAndTell(lab, operation, settings);
-    for (const key of ["states", "failed", "mixed"] as const) sum[key] += result[key];
-  }
-  console.log(`${sum.states} states, ${sum.failed} failed, ${sum.mixed} mixed`);
-  return sum.failed > 0 ? 1 : 0;
+async function cutAll(lab: CutLab, operations: readonly Operation[], settings: CutSettings): Promise<number> {
+  const seen: SeenStates = new Map();
+  let looks = 0;
+  for (const operation of operations) looks += (await cutAndTell(lab, operation, settings, seen)).states;
+  const count = (what: "failed" | "mixed" | "mixedOld") => [...seen.values()].filter((state) => state[what]).length;
+  console.log(`with a grub.cfg that passes on no UUID: ${count("mixedOld")} mixed, each for one boot`);
+  console.log(`${looks} looks; the states' digest: ${digestOf(seen.keys())}`);
+  console.log(`${seen.size} states, ${count("failed")} failed, ${count("mixed")} mixed`);
+  return count("failed") + count("mixed") > 0 ? 1 : 0;
+}
+
+/** The same for the same states, in whatever order they came. */
+function digestOf(sums: Iterable<string>): string {
+  return createHash("sha256").update([...sums].sort().join("\n")).digest("hex").slice(0, 16);
 }
 
 /** Each must be found wrong, but for the one that is right. */
-async function controls(lab: CutLab, settings: Settings): Promise<number> {
-  const missed: string[] = [];
-  for (const [i, operation] of (await recordControls(lab, CONTROLS)).entries()) {
-    const { failures } = await cutAndTell(lab, operation, settings), control = CONTROLS[i];
+async function controls(lab: CutLab, settings: CutSettings): Promise<number> {
+  const missed: string[] = [], chosen = CONTROLS.filter(({ on }) => on?.includes(lab.filesystem) ?? true);
+  for (const [i, operation] of (await recordControls(lab, chosen)).entries()) {
+    const { failures } = await cutAndTell(lab, operation, settings), control = chosen[i];
     if (control === undefined || !judgedRightly(control, failures.keys())) missed.push(operation.name);
   }
   for (const name of missed) console.log(`the checks do not judge this control as they must: ${name}`);
-  console.log(`${CONTROLS.length} controls, ${missed.length} failed`);
+  console.log(`${chosen.length} controls, ${missed.length} failed`);
   return missed.length > 0 ? 1 : 0;
 }
 
-async function cutAndTell(lab: CutLab, operation: Operation, settings: Settings): Promise<CutResult> {
-  const started = Date.now(), result = await cutOperation(lab, operation, settings);
-  console.log(
-    `${operation.name}: ${result.states} states at ${result.flushes} flushes, ${result.failed} failed, ` +
-      `${result.mixed} mixed, ${result.torn} with a torn superblock, ${result.spent} that spend tries; ${result.repairs} repaired (${
-        ((Date.now() - started) / 1000).toFixed(1)
-      } s)`,
-  );
+async function cutAndTell(lab: CutLab, operation: Operation, settings: CutSettings, seen?: SeenStates) {
+  const started = Date.now(), result = await cutOperation(lab, operation, settings, seen);
+  console.log(`${operation.name}: ${figures(result)} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
   for (const [what, where] of result.failures) console.log(`  failed: ${what}; first ${where}`);
   for (const [what, where] of result.mixtures) console.log(`  mixed: ${what}; first ${where}`);
   return result;
+}
+
+function figures({ states, flushes, failed, mixed, mixedOld, torn, spent, repairs }: CutResult): string {
+  return `${states} states at ${flushes} flushes, ${failed} failed, ${mixed} mixed (${mixedOld} with an older grub.cfg), ` +
+    `${torn} with a torn superblock, ${spent} that spend tries; ${repairs} repaired`;
 }
 
 Deno.exitCode = await main(Deno.args);

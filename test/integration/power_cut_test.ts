@@ -1,7 +1,7 @@
 /** A short form of scripts/powercut: the power goes at every flush of each operation, and at a few moments in between. */
 import assert from "node:assert/strict";
-import { CONTROLS, judgedRightly } from "../lab/cut-controls.ts";
-import { recordControls, recordOperations } from "../lab/cut-operations.ts";
+import { CONTROLS, judgedRightly, recordControls } from "../lab/cut-controls.ts";
+import { recordOperations } from "../lab/cut-operations.ts";
 import { cutLab, cutOperation } from "../lab/power-cut.ts";
 
 Deno.test("whenever the power goes, GRUB and Linux find a whole system and a way back, and repair mends the rest", async (t) => {

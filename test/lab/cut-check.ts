@@ -1,68 +1,62 @@
 /** What must be so whenever the power goes: asked of one state of a disk, by means that are not the program's own. */
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { parseRecord } from "../../lib/formats/record.ts";
+import { judgeBoots, type MachineKind } from "./cut-boots.ts";
+import { CutRepair, fingerprint } from "./cut-repair.ts";
 import { attach, type StateFilesystem } from "./disk.ts";
-import { imageDigest, type LinuxFile, linuxView, type Slot, SLOTS } from "./disk-views.ts";
-import { hasTornSuperblock } from "./ext-superblock.ts";
+import { type LinuxFiles, linuxView, SLOTS } from "./disk-views.ts";
+import { hasTornSuperblock, mendSuperblock } from "./torn-superblock.ts";
 import { GrubReader, type GrubView } from "./grub-reader.ts";
-import { runProgram } from "./machine.ts";
+import { ImageChecks } from "./image-checks.ts";
+import type { Cut } from "./power-cuts.ts";
 import type { ReplayedDisk } from "./replayed-disk.ts";
 
-/** An image as it must be whenever a slot's name leads to it. */
-export interface KnownImage {
-  name: string;
-  digest: string;
-  /** Of the files that GRUB reads in it. */
-  boot: string;
-  /** It ran well before the operation. */
-  good: boolean;
-}
-
-export interface CheckOptions {
+export interface CheckOptions extends MachineKind {
   /** A scratch directory. */
   directory: string;
   /** The program, for the repair. */
   cos: string;
   filesystem: StateFilesystem;
-  images: readonly KnownImage[];
-  /** There was no system before: until the operation ends there may be none. */
-  fromNothing: boolean;
-  /** GRUB counts tries on this machine, and its entries match labels. */
-  counts: boolean;
   /** What `cos` is asked to do where no system is there yet. */
   again: string[];
+  /** The operation writes GRUB's parts of boot counting. */
+  writesParts: boolean;
 }
 
 export interface Verdict {
   problems: string[];
-  /** GRUB's kernel and Linux's root come from two images; the next boot is right. */
+  /** GRUB's kernel and Linux's root come from two images, though the fragment and the initramfs module are there. */
   mixed?: string;
-  /** The partition's own superblock is written by half: a disk of small sectors can do that to any ext4. */
+  /** The same with an older grub.cfg, which says no UUID; the next boot is right. */
+  mixedOld?: string;
+  /** The partition's own superblock is written by half: a disk of small sectors can do that to any filesystem of its kind. */
   torn?: boolean;
   /** The default entry does not fit the label of its image: tries must be spent before the fallback is reached. */
   spent?: boolean;
 }
 
-type Files = Map<string, LinuxFile>;
-
-const LABELS = { active: "COS_ACTIVE", passive: "COS_PASSIVE" } as const;
+/** The beginning of our hook, and the end of our script and hook, as `cos boot install` writes them. */
+const HOOK = "# cos: boot counting, begin", HOOK_END = "# cos: boot counting, end\n", SCRIPT_END = "\nfi\n";
 
 export class CutChecker implements AsyncDisposable {
-  /** Distinct states that a repair was tried in. */
-  repairs = 0;
+  readonly repair: CutRepair;
   readonly #options: CheckOptions;
   readonly #file: string;
   readonly #device: Awaited<ReturnType<typeof attach>>;
   readonly #grub: GrubReader;
-  readonly #repaired = new Map<string, string[]>();
+  readonly #images: ImageChecks;
   /** What Linux finds in mixed states: the same in all, since nothing else may be done while readers disagree. */
   #inMixed: string | undefined;
+  /** There was a record before. */
+  #hadRecord: boolean | undefined;
 
   private constructor(options: CheckOptions, file: string, device: Awaited<ReturnType<typeof attach>>) {
+    const trees = new Map(options.images.map(({ digest, tree }) => [digest, tree]));
     this.#options = options;
     this.#file = file;
     this.#device = device;
     this.#grub = new GrubReader(options.directory);
+    this.#images = new ImageChecks(options.directory, trees);
+    this.repair = new CutRepair({ ...options, file, device: device.device, grub: this.#grub, checks: this.#images });
   }
 
   static async open(options: CheckOptions, disk: ReplayedDisk): Promise<CutChecker> {
@@ -76,157 +70,91 @@ export class CutChecker implements AsyncDisposable {
     await this.#device.close();
   }
 
-  /** @param last the operation has ended: nothing may be half done any more. */
-  async check(disk: ReplayedDisk, last: boolean): Promise<Verdict> {
+  async check(disk: ReplayedDisk, { last, torn: someTorn }: Pick<Cut, "last" | "torn">): Promise<Verdict> {
+    const { filesystem, counts } = this.#options;
     disk.save(this.#file);
     const grub = await this.#grub.view(this.#file, disk);
-    const tries = this.#options.counts ? await this.#tries() : undefined;
-    const torn = hasTornSuperblock(disk.bytes);
-    // No filesystem's owner can help that; it is counted, and the check that an initramfs makes has to mend it.
-    if (torn) await runProgram("e2fsck", ["-fy", this.#file]);
-    let linux: Files;
+    const block = counts ? await this.#grub.text(this.#file, "boot_assessment") : "";
+    const parts = this.#options.writesParts ? await this.#partsProblems() : [];
+    const torn = hasTornSuperblock(disk.bytes, filesystem);
+    // No owner of a filesystem can help that; it is counted, and the check that an initramfs makes has to mend it.
+    const unmended = torn ? await mendSuperblock(this.#file, filesystem, someTorn) : [];
+    let linux: LinuxFiles;
     try {
-      linux = this.#look();
+      linux = linuxView(this.#device.device, filesystem);
     } catch (error) {
-      return { problems: [`Linux does not mount it: ${error instanceof Error ? error.message : error}`], torn };
+      const why = error instanceof Error ? error.message : error;
+      return { problems: [...unmended, `Linux does not mount it: ${why}`], torn };
     }
-    const verdict: Verdict = { ...this.#boots(grub, linux, last), torn };
-    if (tries !== undefined && verdict.mixed === undefined) this.#countDown(verdict, tries, grub, linux);
-    if (verdict.mixed !== undefined) await this.#checkMixed(verdict, linux);
-    const print = fingerprint(linux);
-    const repair = this.#repaired.get(print) ?? await this.#repair(linux, last);
-    this.#repaired.set(print, repair);
-    verdict.problems.push(...repair);
-    return verdict;
+    const state = { grub, linux, last, tries: /^cos_tries=(.*)$/m.exec(block)?.[1] ?? "" };
+    const byUuid = judgeBoots(this.#options, "uuid", state), byName = judgeBoots(this.#options, "name", state);
+    const problems = new Set([...unmended, ...parts, ...await this.#damages(grub, linux)]);
+    for (const one of [...byName.problems, ...byUuid.problems, ...this.#recordProblems(linux)]) problems.add(one);
+    if (byName.mixed !== undefined) {
+      for (const one of await this.#mixedProblems(byName.mixed, linux)) problems.add(one);
+    }
+    for (const one of await this.repair.problems(linux, last)) problems.add(one);
+    return { problems: [...problems], mixed: byUuid.mixed, mixedOld: byName.mixed, torn, spent: byName.spent };
   }
 
-  #look(): Files {
-    return linuxView(this.#device.device, this.#options.filesystem);
-  }
-
-  #boots(grub: Record<Slot, string>, linux: Files, last: boolean): Verdict {
+  /** What a slot's name leads to is none of the images that are known, or not whole. */
+  async #damages(grub: GrubView, linux: LinuxFiles): Promise<string[]> {
     const problems: string[] = [], { images } = this.#options;
-    const root = (slot: Slot) => images.find(({ digest }) => digest === linux.get(`${slot}.img`)?.digest);
-    const kernel = (slot: Slot) => images.find(({ boot }) => boot === grub[slot]);
     for (const slot of SLOTS) {
-      if (linux.has(`${slot}.img`) && root(slot) === undefined) problems.push(`Linux finds a damaged ${slot}.img`);
-      if (grub[slot] !== "none" && kernel(slot) === undefined) problems.push(`GRUB finds a damaged ${slot}.img`);
+      const file = linux.get(`${slot}.img`), { boot } = grub[slot];
+      if (file !== undefined) {
+        if (!images.some(({ digest }) => digest === file.digest)) problems.push(`Linux finds a damaged ${slot}.img`);
+        const wrong = await this.#images.problems(file.bytes, file.digest);
+        problems.push(...wrong.map((what) => `${slot}.img: ${what}`));
+      }
+      if (boot !== "none" && !images.some((image) => image.boot === boot)) {
+        problems.push(`GRUB finds a damaged ${slot}.img`);
+      }
     }
-    const chosen = SLOTS.find((slot) => kernel(slot) !== undefined);
-    if (chosen === undefined) {
-      if (!this.#options.fromNothing || last) problems.push("GRUB finds nothing to boot");
-      return { problems };
-    }
-    if (root(chosen) === undefined) problems.push(`GRUB boots ${chosen}.img, and Linux finds no whole image there`);
-    else if (root(chosen)?.good !== true) {
-      const wayBack = SLOTS.find((slot) => slot !== chosen && kernel(slot)?.good === true && root(slot)?.good === true);
-      if (wayBack === undefined && !this.#options.fromNothing) problems.push("a new system, and no way back");
-    }
-    const [from, to] = [kernel(chosen)?.name, root(chosen)?.name];
-    if (from === to || to === undefined) return { problems };
-    const mixed = `the kernel of ${from}, the root of ${to}`;
-    if (last) problems.push(`${mixed}, though the operation has ended`);
-    return { problems, mixed };
+    return problems;
   }
 
-  /** As GRUB reads them. */
-  async #tries(): Promise<string> {
-    const { out } = await runProgram("grub-fstest", [this.#file, "cat", "(loop0)/boot_assessment"]);
-    return /^cos_tries=(.*)$/m.exec(out)?.[1] ?? "";
+  /** The record is whole, the old or the new one, and knows an image before a slot's name leads to it. */
+  #recordProblems(linux: LinuxFiles): string[] {
+    const file = linux.get("state.json");
+    this.#hadRecord ??= file !== undefined;
+    if (file === undefined) return this.#hadRecord ? ["the record is gone"] : [];
+    const record = parseRecord(file.bytes);
+    if (record === undefined) return ["the record is damaged"];
+    const unknown = SLOTS.filter((slot) => {
+      const uuid = linux.get(`${slot}.img`)?.uuid;
+      return uuid !== undefined && record.images[uuid] === undefined;
+    });
+    return unknown.map((slot) => `the record does not know ${slot}.img`);
   }
 
-  /** Which entry is booted, and which one is reached when the tries are used up: entries fit only their label. */
-  #countDown(verdict: Verdict, tries: string, grub: GrubView, linux: Files): void {
-    const { images } = this.#options;
-    const reached = (slot: Slot) => {
-      const file = linux.get(`${slot}.img`), image = images.find(({ digest }) => digest === file?.digest);
-      const boots = file?.label === LABELS[slot] && image?.boot === grub[slot];
-      return boots ? image : undefined;
-    };
-    const order: Slot[] = tries === "0" || grub.active === "none" ? ["passive"] : ["active"];
-    if (/^[123]$/.test(tries)) order.push("passive");
-    const slot = order.find((one) => reached(one) !== undefined), counter = `the counter is "${tries}"`;
-    if (slot === undefined) verdict.problems.push(`${counter}, and no entry that is reached fits its label`);
-    else if (reached(slot)?.good !== true && reached("passive")?.good !== true) {
-      verdict.problems.push(`${counter}, and the way back does not fit its label`);
+  /** GRUB reads our hook whole or not at all, and it leads to a whole script and to a block. */
+  async #partsProblems(): Promise<string[]> {
+    const read = (name: string) => this.#grub.text(this.#file, name);
+    const hook = await read("grubcustom"), script = await read("grub_boot_assessment");
+    const problems: string[] = [];
+    if (script !== "" && !script.endsWith(SCRIPT_END)) problems.push("GRUB reads a script by half");
+    if (!hook.includes(HOOK)) return problems;
+    if (!hook.endsWith(HOOK_END)) problems.push("GRUB reads a hook by half");
+    if (script === "") problems.push("GRUB's hook leads to no script");
+    const block = await read("boot_assessment");
+    if (block.length !== 1024 || !block.startsWith("# GRUB Environment Block\n")) {
+      problems.push("GRUB's script finds no block");
     }
-    verdict.spent = slot !== undefined && slot !== order[0];
+    return problems;
   }
 
-  async #checkMixed({ mixed, problems }: Verdict, linux: Files): Promise<void> {
+  async #mixedProblems(mixed: string, linux: LinuxFiles): Promise<string[]> {
+    const problems: string[] = [];
     // The mount has replayed the journal: the next boot must find one image.
     const grub = await this.#grub.view(this.#file);
     for (const slot of SLOTS) {
       const boot = this.#options.images.find(({ digest }) => digest === linux.get(`${slot}.img`)?.digest)?.boot;
-      if ((boot ?? "none") !== grub[slot]) problems.push(`${mixed}; and the next boot is not right`);
+      if ((boot ?? "none") !== grub[slot].boot) problems.push(`${mixed}; and the next boot is not right`);
     }
     const print = fingerprint(linux);
     this.#inMixed ??= print;
     if (this.#inMixed !== print) problems.push(`${mixed}, and the operation has gone on meanwhile`);
-  }
-
-  /** On what the mount has left. */
-  async #repair(linux: Files, last: boolean): Promise<string[]> {
-    this.repairs++;
-    const { cos, again } = this.#options, { device } = this.#device;
-    const ask = async (words: string[]) => {
-      const { status, err } = await runProgram(cos, [...words, "--state", device]);
-      if (status !== 0) problems.push(`cos ${words[0]} ended with ${status}: ${err.trim().split("\n")[0]}`);
-    };
-    const problems: string[] = [];
-    const empty = SLOTS.every((slot) => !linux.has(`${slot}.img`));
-    if (empty && !last) await ask(again);
-    else await ask(["repair"]);
-    const after = this.#look();
-    await ask(["repair"]);
-    const twice = this.#look();
-    if (fingerprint(after, true) !== fingerprint(twice, true)) problems.push("a second repair changes something");
-    problems.push(...this.#consistent(after, empty));
-    const grub = await this.#grub.view(this.#file);
-    for (const slot of SLOTS) {
-      const boot = this.#options.images.find(({ digest }) => digest === after.get(`${slot}.img`)?.digest)?.boot;
-      if (!empty && boot !== grub[slot]) problems.push(`after the repair GRUB does not find what ${slot}.img is`);
-    }
-    if (this.#options.filesystem === "ext4") {
-      const fsck = await runProgram("e2fsck", ["-fn", this.#file]);
-      if (fsck.status !== 0) problems.push(`after the repair e2fsck says: ${fsck.out.trim()}`);
-    }
-    return problems.map((problem) => `${problem} (repaired from ${[...linux.keys()].join(" ")})`);
-  }
-
-  #consistent(files: Files, redone: boolean): string[] {
-    const problems: string[] = [], { images } = this.#options;
-    for (const name of files.keys()) {
-      // A record that was not finished is written over by the next one.
-      if (!/^(active|passive)\.img$|^state\.json(\.new)?$/.test(name)) {
-        problems.push(`after the repair there is ${name}`);
-      }
-    }
-    const one = files.get("active.img")?.ino === files.get("passive.img")?.ino;
-    for (const slot of SLOTS) {
-      const file = files.get(`${slot}.img`);
-      if (file === undefined) problems.push(`after the repair there is no ${slot}.img`);
-      // One that was installed anew has another UUID.
-      else if (!redone && !images.some(({ digest }) => digest === file.digest)) {
-        problems.push(`after the repair ${slot}.img is damaged`);
-      }
-      const wanted = one ? LABELS.active : LABELS[slot];
-      if (file !== undefined && file.label !== wanted) problems.push(`after the repair ${slot}.img is ${file.label}`);
-    }
     return problems;
   }
-}
-
-/** Of all that a repair goes by: what is half written counts as a name only. */
-function fingerprint(files: Files, exact = false): string {
-  const inodes = [...new Set([...files.values()].map(({ ino }) => ino))];
-  const lines = [...files].map(([name, { ino, digest, label }]) => {
-    const partial = !exact && (name === "transition.img" || name === "state.json.new");
-    return `${name} ${partial ? "" : `${inodes.indexOf(ino)} ${digest} ${label}`}`;
-  });
-  return createHash("sha1").update(lines.join("\n")).digest("hex");
-}
-
-export async function knownImage(grub: GrubReader, path: string, name: string, good: boolean): Promise<KnownImage> {
-  return { name, digest: imageDigest(readFileSync(path)), boot: await grub.bootFiles(path), good };
 }

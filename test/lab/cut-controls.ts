@@ -2,12 +2,15 @@
  * Orders of steps that other tools use, or that one would think of first. Each must be found wrong by the same checks: a harness
  * that cannot fail proves nothing.
  */
-import { closeSync, fsyncSync, linkSync, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, copyFileSync, fsyncSync, linkSync, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { byteStringOf } from "../../lib/base/byte-string.ts";
 import { checkpoint } from "../../lib/system/checkpoint.ts";
 import { O_DIRECTORY, O_RDONLY } from "../../lib/system/kernel.ts";
 import { LinuxKernel } from "../../lib/system/linux-kernel.ts";
+import { activeImage, asNew, copySparse, counting } from "./cut-disks.ts";
+import { attach, mount, type StateFilesystem } from "./disk.ts";
+import { type CutLab, type Operation, record, type Work } from "./power-cut.ts";
 
 export interface Control {
   name: string;
@@ -19,6 +22,8 @@ export interface Control {
   counts?: true;
   /** A failure that must be among those that are found. */
   finds?: RegExp;
+  /** Where it makes sense; on all filesystems where nothing is said. */
+  on?: readonly StateFilesystem[];
   /** Nothing may be found: our own order, by the same hand. */
   right?: true;
 }
@@ -84,6 +89,33 @@ export const CONTROLS: readonly Control[] = [
 export function judgedRightly({ right, finds }: Control, failures: Iterable<string>): boolean {
   const found = [...failures];
   return right === true ? found.length === 0 : found.some((failure) => finds?.test(failure) ?? true);
+}
+
+/** On a machine with a good v2, a v1 that may be bad, and v3 to come; the operations have left their disks in the lab. */
+export async function recordControls(lab: CutLab, controls: readonly Control[]): Promise<Operation[]> {
+  const [v1Disk, v2Disk, v3Disk] = ["deploy", "first-upgrade", "upgrade"].map((name) =>
+    join(lab.directory, `${name}.raw`)
+  ) as [string, string, string];
+  const v1 = await activeImage(lab, v1Disk, "v1"), v2 = await activeImage(lab, v2Disk, "v2");
+  const v3 = await activeImage(lab, v3Disk, "v3");
+  const base = join(lab.directory, "control.raw");
+  copyFileSync(v2Disk, base);
+  {
+    await using other = await attach(v3Disk);
+    await using source = await mount(other.device);
+    await using loop = await attach(base);
+    await using target = await mount(loop.device, "rw");
+    copySparse(join(source.path, "cOS/active.img"), join(target.path, "cOS/transition.img"));
+  }
+  const operations: Operation[] = [], images = [v2, ...asNew([v1, v3])];
+  for (const [i, { name, options, counts = false, steps }] of controls.entries()) {
+    const start = counts ? await counting(base, "3") : base;
+    const work: Work = async (_device, mountPoint) => await steps(join(mountPoint, "cOS"));
+    const [log] = await record(lab, start, `control-${i}`, work, options);
+    const kind = { fromNothing: false, counts, armed: false, matchesLabels: true, writesParts: false };
+    operations.push({ name, base: start, log, images, ...kind });
+  }
+  return operations;
 }
 
 async function ownOrder(cOS: string, durable: () => void | Promise<void>): Promise<void> {

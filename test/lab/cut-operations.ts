@@ -1,177 +1,153 @@
-/** What is cut: the operations of the real program, and the controls. */
-import { Buffer } from "node:buffer";
-import {
-  closeSync,
-  copyFileSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
-import { join } from "node:path";
+/** What is cut: operations of the real program, each recorded from where it starts. */
 import { boot } from "./booted.ts";
-import { type KnownImage, knownImage } from "./cut-check.ts";
-import type { Control } from "./cut-controls.ts";
-import { attach, mount } from "./disk.ts";
-import { linuxView } from "./disk-views.ts";
-import { GrubReader } from "./grub-reader.ts";
+import type { KnownImage, MachineKind } from "./cut-boots.ts";
+import { activeImage, asNew, counting, midway } from "./cut-disks.ts";
 import { type CutLab, emptyDisk, type Operation, program, record, type Work } from "./power-cut.ts";
-import { ReplayedDisk } from "./replayed-disk.ts";
 
-/** The images of a disk that is not in use, by slot. */
-async function imagesOf(lab: CutLab, disk: string, names: Partial<Record<"active" | "passive", string>>) {
-  await using loop = await attach(disk);
-  await using mounted = await mount(loop.device);
-  const images: KnownImage[] = [], grub = new GrubReader(lab.directory);
-  for (const [slot, name] of Object.entries(names)) {
-    const copy = join(lab.directory, "image-to-know");
-    copyFileSync(join(mounted.path, "cOS", `${slot}.img`), copy);
-    images.push(await knownImage(grub, copy, name, true));
-  }
-  return images;
+interface Start extends Partial<Pick<MachineKind, "counts" | "armed" | "matchesLabels">> {
+  base: string;
+  /** The images that are on it. */
+  on: readonly KnownImage[];
+  work: Work;
+  /** The work mounts the partition by itself. */
+  mounts?: true;
+  writesParts?: true;
 }
 
-const asNew = (images: KnownImage[]) => images.map((image) => ({ ...image, good: false }));
+interface Made {
+  disk: string;
+  /** The image that it makes, taken for one that ran well. */
+  image: KnownImage;
+}
 
-/** All operations, each from where it starts; the short form leaves out those that write what another one writes too. */
+/** Records operations one behind the other; each may go on from the disk that another has left. */
+interface Recorder {
+  lab: CutLab;
+  operations: Operation[];
+}
+
+async function add({ lab, operations }: Recorder, name: string, start: Start): Promise<string> {
+  const { base, on, work, mounts = false, ...kind } = start;
+  const [log, disk] = await record(lab, base, name.replaceAll(/[ ,]+/g, "-"), work, mounts ? null : "rw");
+  operations.push({
+    ...{ name, base, log, images: [...on], fromNothing: on.length === 0 },
+    ...{ counts: false, armed: false, matchesLabels: true, writesParts: false, ...kind },
+  });
+  return disk;
+}
+
+/** Of an operation after which another image is active. */
+async function addMaking(recorder: Recorder, name: string, makes: string, start: Start): Promise<Made> {
+  const disk = await add(recorder, name, start), image = await activeImage(recorder.lab, disk, makes);
+  recorder.operations.at(-1)?.images.push(...asNew([image]));
+  return { disk, image };
+}
+
+/** A machine that holds v3, and v2 as the fallback. */
+interface Machine {
+  v2: KnownImage;
+  v3: KnownImage;
+  disk: string;
+}
+
+/** All operations; the short form leaves out those that write what another one writes too. */
 export async function recordOperations(lab: CutLab, short = false): Promise<Operation[]> {
-  const operations: Operation[] = [], empty = await emptyDisk(lab);
-  const add = async (name: string, base: string, images: KnownImage[], work: Work, mounted = true): Promise<string> => {
-    const [log, disk] = await record(lab, base, name.replaceAll(" ", "-"), work, mounted ? "rw" : null);
-    operations.push({ name, base, log, images, fromNothing: base === empty });
-    return disk;
-  };
-  const found = async (disk: string, name: string) => {
-    const images = await imagesOf(lab, disk, { active: name });
-    operations.at(-1)?.images.push(...asNew(images));
-    return images;
-  };
-  const v1Disk = await add("deploy", empty, [], program(lab, "deploy", ...lab.install("v1")));
-  const v1 = await found(v1Disk, "v1");
-  const v2Disk = await add("first upgrade", v1Disk, [...v1], program(lab, "upgrade", ...lab.install("v2")));
-  const v2 = await found(v2Disk, "v2");
-  const v3Disk = await add("upgrade", v2Disk, [...v1, ...v2], program(lab, "upgrade", ...lab.install("v3")));
-  const v3 = await found(v3Disk, "v3"), upgrade = operations.at(-1);
-  await add("rollback", v3Disk, [...v2, ...v3], program(lab, "rollback"));
-
-  const all = [...v1, ...v2, ...asNew(v3)];
-  for (const [name, left] of [["before", true], ["after", false]] as const) {
-    if (upgrade === undefined) break;
-    const base = await midway(
-      lab,
-      upgrade,
-      `cut-${name}.raw`,
-      (names) => names.includes("spare.img") && names.includes("transition.img") === left,
-    );
-    await add(`repair of an upgrade cut ${name} its commit`, base, all, program(lab, "repair"));
-  }
-  const counted = async (name: string, tries: string, images: KnownImage[], work: Work, mounted = true) => {
-    await add(name, await counting(lab, v3Disk, `counting-${tries}.raw`, tries), images, work, mounted);
-    const operation = operations.at(-1);
-    if (operation !== undefined) operation.counts = true;
-  };
-  await counted("rollback where tries are counted", "", [...v2, ...v3], program(lab, "rollback"));
-  if (short) return operations;
-
-  // On machines that run from one of their images. The other system may be bad: it is nothing to fall back to.
-  const bad = asNew(v3), fresh = lab.install("v4");
-  await add("upgrade run from active", v3Disk, [...v2, ...v3], running(lab, "active", "upgrade", ...fresh), false);
-  await found(join(lab.directory, "upgrade-run-from-active.raw"), "v4");
-  await add("upgrade run from passive", v3Disk, [...v2, ...bad], running(lab, "passive", "upgrade", ...fresh), false);
-  await found(join(lab.directory, "upgrade-run-from-passive.raw"), "v4");
-  await add("rollback run from active", v3Disk, [...v2, ...v3], running(lab, "active", "rollback"), false);
-  await add("rollback run from passive", v3Disk, [...v2, ...bad], running(lab, "passive", "rollback"), false);
-
-  const upgradeCounted = "upgrade where tries are counted";
-  await counted(upgradeCounted, "", [...v2, ...v3], program(lab, "upgrade", ...fresh));
-  await found(join(lab.directory, `${upgradeCounted.replaceAll(" ", "-")}.raw`), "v4");
-  const back = running(lab, "passive", "rollback");
-  await counted("rollback of a machine that rests on its fallback", "0", [...v2, ...bad], back, false);
+  const recorder: Recorder = { lab, operations: [] }, { operations } = recorder;
+  const upgradeTo = (tag: string) => program(lab, "upgrade", ...lab.install(tag));
+  const deploy = { base: await emptyDisk(lab), on: [], work: program(lab, "deploy", ...lab.install("v1")) };
+  const { disk: v1Disk, image: v1 } = await addMaking(recorder, "deploy", "v1", deploy);
+  const first = { base: v1Disk, on: [v1], work: upgradeTo("v2") };
+  const { disk: v2Disk, image: v2 } = await addMaking(recorder, "first upgrade", "v2", first);
+  const second = { base: v2Disk, on: [v1, v2], work: upgradeTo("v3") };
+  const { disk, image: v3 } = await addMaking(recorder, "upgrade", "v3", second);
+  const [upgrade] = operations.slice(-1);
+  await add(recorder, "rollback", { base: disk, on: [v2, v3], work: program(lab, "rollback") });
+  if (upgrade !== undefined) await recordRepairs(recorder, upgrade, [v1, v2, ...asNew([v3])]);
+  const machine = { v2, v3, disk };
+  // GRUB cannot count on btrfs.
+  if (lab.filesystem !== "btrfs") await recordCounted(recorder, machine, short);
+  if (!short) await recordRunning(recorder, machine);
   return operations;
 }
 
-/** The same disk with a GRUB that counts. */
-async function counting(lab: CutLab, base: string, file: string, tries: string): Promise<string> {
-  const path = join(lab.directory, file);
-  copyFileSync(base, path);
-  await using loop = await attach(path);
-  await using mounted = await mount(loop.device, "rw");
-  const block = `# GRUB Environment Block\ncos_tries=${tries}\n`.padEnd(1024, "#");
-  writeFileSync(join(mounted.path, "boot_assessment"), block);
-  writeFileSync(join(mounted.path, "grubcustom"), "source /grub_boot_assessment\n");
-  writeFileSync(join(mounted.path, "grub_boot_assessment"), "load_env cos_tries\n");
-  return path;
+/** Repairs of an upgrade that was cut before and after its commit, and of such a repair that was cut in its turn. */
+async function recordRepairs(recorder: Recorder, upgrade: Operation, on: KnownImage[]): Promise<void> {
+  const { lab, operations } = recorder, work = program(lab, "repair");
+  const begun = (names: string[]) => names.includes("spare.img") && names.includes("transition.img");
+  const done = (names: string[]) => names.includes("spare.img") && !names.includes("transition.img");
+  const before = await midway(lab, upgrade, "cut-before.raw", begun);
+  await add(recorder, "repair of an upgrade cut before its commit", { base: before, on, work });
+  const [repair] = operations.slice(-1);
+  const after = await midway(lab, upgrade, "cut-after.raw", done);
+  await add(recorder, "repair of an upgrade cut after its commit", { base: after, on, work });
+  if (repair === undefined) return;
+  // It has removed what was never used, and not yet given the old fallback its name back.
+  const again = await midway(lab, repair, "cut-repair.raw", done);
+  await add(recorder, "repair of a repair that was cut", { base: again, on, work });
 }
 
-/** By the program in the system of that slot, whose initramfs has mounted the partition read-only. */
-const running = (lab: CutLab, slot: "active" | "passive", ...words: string[]): Work => async (device) => {
-  await using machine = await boot({ state: device, directory: lab.directory }, slot);
-  const inside = words.map((word) => word.replace(lab.directory, "/tmp"));
-  const { status, err } = await machine.cos(...inside);
+/** What GRUB tells a kernel by an entry that knows the state partition's label, and no image's. */
+const NEWER_ENTRY = "root=LABEL=COS_STATE cos-img/filename=/cOS/active.img panic=5";
+
+/** On machines that run from one of their images. The other system may be bad: it is nothing to fall back to. */
+async function recordRunning(recorder: Recorder, { v2, v3, disk: base }: Machine): Promise<void> {
+  const { lab } = recorder, mounts = true as const, both = [v2, v3], fellBack = [v2, ...asNew([v3])];
+  const upgradeFrom = (slot: Slot, tag: string) => running(lab, slot, ["upgrade", ...lab.install(tag)]);
+  const upgrade = { base, on: both, work: upgradeFrom("active", "v4"), mounts };
+  const { disk: v4Disk, image: v4 } = await addMaking(recorder, "upgrade run from active", "v4", upgrade);
+  await addMaking(recorder, "upgrade repeated without a reboot", "v1", {
+    ...{ base: v4Disk, on: [v3, ...asNew([v4])], work: upgradeFrom("passive", "v1"), mounts },
+  });
+  const fallback = { base, on: fellBack, work: upgradeFrom("passive", "v4"), mounts };
+  await addMaking(recorder, "upgrade run from passive", "v4", fallback);
+  for (const [slot, on] of [["active", both], ["passive", fellBack]] as const) {
+    const name = `rollback run from ${slot}`;
+    await add(recorder, name, { base, on, work: running(lab, slot, ["rollback"]), mounts });
+    const work = running(lab, slot, ["rollback"], NEWER_ENTRY);
+    await add(recorder, `${name}, entries without labels`, { base, on, work, mounts, matchesLabels: false });
+  }
+  const good = running(lab, "active", ["boot", "good"]);
+  await add(recorder, "boot good where nothing counts: the record alone", { base, on: both, work: good, mounts });
+}
+
+/** Where GRUB counts. v5 marks itself good, so an upgrade to it is armed. */
+async function recordCounted(recorder: Recorder, { v2, v3, disk }: Machine, short: boolean): Promise<void> {
+  const { lab } = recorder, mounts = true as const, counts = true, both = [v2, v3], fellBack = [v2, ...asNew([v3])];
+  const idle = await counting(disk, ""), resting = await counting(disk, "0");
+  const rollback = { base: idle, on: both, work: program(lab, "rollback"), counts };
+  await add(recorder, "rollback where tries are counted", rollback);
+  const toV5 = ["upgrade", ...lab.install("v5")], work = running(lab, "active", toV5);
+  const armed = { base: idle, on: both, work, mounts, counts, armed: true };
+  const { disk: v5Disk, image: v5 } = await addMaking(recorder, "armed upgrade", "v5", armed);
+  const good = { base: v5Disk, on: [v3, v5], work: running(lab, "active", ["boot", "good"]), mounts, counts };
+  await add(recorder, "boot good after an armed upgrade", good);
+  if (short) return;
+  await add(recorder, "boot retry", {
+    ...{
+      base: await counting(v5Disk, "0"),
+      on: [v3, ...asNew([v5])],
+      work: running(lab, "passive", ["boot", "retry"]),
+    },
+    ...{ mounts, counts, armed: true },
+  });
+  const parts = program(lab, "boot", "install");
+  await add(recorder, "boot install", { base: disk, on: both, work: parts, writesParts: true });
+  const unarmed = { base: idle, on: both, work: program(lab, "upgrade", ...lab.install("v4")), counts };
+  await addMaking(recorder, "upgrade where tries are counted", "v4", unarmed);
+  const back = { base: resting, on: fellBack, work: running(lab, "passive", ["rollback"]), mounts, counts };
+  await add(recorder, "rollback of a machine that rests on its fallback", back);
+  const bad = { base: resting, on: fellBack, work: running(lab, "passive", toV5), mounts, counts };
+  await addMaking(recorder, "upgrade of a machine that rests on its fallback", "v5", bad);
+}
+
+type Slot = "active" | "passive";
+
+/**
+ * By the program in the system of that slot, whose initramfs has mounted the partition read-only.
+ * @param entry what GRUB told the kernel.
+ */
+const running = (lab: CutLab, slot: Slot, words: string[], entry?: string): Work => async (device) => {
+  await using machine = await boot({ state: device, directory: lab.directory }, slot, entry);
+  const { status, err } = await machine.cos(...words.map((word) => word.replace(lab.directory, "/tmp")));
   if (status !== 0) throw new Error(`cos ${words.join(" ")} ended with ${status}: ${err}`);
 };
-
-/** The disk as a cut leaves it where Linux finds those names. */
-async function midway(
-  lab: CutLab,
-  { base, log }: Operation,
-  file: string,
-  wanted: (names: string[]) => boolean,
-): Promise<string> {
-  const disk = new ReplayedDisk(base), path = join(lab.directory, file);
-  writeFileSync(path, "");
-  disk.save(path);
-  {
-    await using loop = await attach(path);
-    for (const entry of log) {
-      if (entry.do === "write") {
-        disk.write(entry.offset, entry.data);
-        continue;
-      }
-      disk.save(path);
-      if (!wanted([...linuxView(loop.device, lab.filesystem).keys()])) continue;
-      disk.save(path); // the look has replayed the journal
-      return path;
-    }
-  }
-  throw new Error(`No cut of it leaves what ${file} is to hold`);
-}
-
-/** Blocks of zeros become holes, and none are marked as unwritten: GRUB does not know that mark. */
-function copySparse(from: string, to: string): void {
-  const bytes = readFileSync(from), fd = openSync(to, "w"), block = 4096, zeros = new Uint8Array(block);
-  ftruncateSync(fd, bytes.length);
-  for (let at = 0; at < bytes.length; at += block) {
-    if (Buffer.compare(bytes.subarray(at, at + block), zeros) !== 0) writeSync(fd, bytes, at, block, at);
-  }
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
-/** The same checks, of other orders of steps: on a machine with a good v2, a v1 that may be bad, and v3 to come. */
-export async function recordControls(lab: CutLab, controls: readonly Control[]): Promise<Operation[]> {
-  const [v1Disk, v2Disk, v3Disk] = ["deploy", "first-upgrade", "upgrade"].map((name) =>
-    join(lab.directory, `${name}.raw`)
-  ) as [string, string, string];
-  const v1 = await imagesOf(lab, v1Disk, { active: "v1" });
-  const v2 = await imagesOf(lab, v2Disk, { active: "v2" }), v3 = await imagesOf(lab, v3Disk, { active: "v3" });
-  const base = join(lab.directory, "control.raw");
-  copyFileSync(v2Disk, base);
-  {
-    await using other = await attach(v3Disk);
-    await using source = await mount(other.device);
-    await using loop = await attach(base);
-    await using target = await mount(loop.device, "rw");
-    copySparse(join(source.path, "cOS/active.img"), join(target.path, "cOS/transition.img"));
-  }
-  const operations: Operation[] = [], images = [...asNew(v1), ...v2, ...asNew(v3)];
-  for (const [i, { name, options, counts = false, steps }] of controls.entries()) {
-    const start = counts ? await counting(lab, base, "control-counting.raw", "3") : base;
-    const work: Work = async (_device, mountPoint) => await steps(join(mountPoint, "cOS"));
-    const [log] = await record(lab, start, `control-${i}`, work, options);
-    operations.push({ name, base: start, log, images, fromNothing: false, counts });
-  }
-  return operations;
-}

@@ -13,6 +13,7 @@ export const SLOTS = ["active", "passive"] as const;
 export type Slot = typeof SLOTS[number];
 
 const LABEL_AT = 1024 + 120, LABEL_LENGTH = 16;
+const UUID_AT = 1024 + 104, UUID_LENGTH = 16;
 const BLOCK = 4096;
 const ZEROS = new Uint8Array(BLOCK);
 
@@ -34,9 +35,14 @@ export function imageDigest(bytes: Uint8Array): string {
 export interface LinuxFile {
   ino: number;
   digest: string;
+  bytes: Uint8Array;
   /** Of an image. */
   label?: string;
+  uuid?: string;
 }
+
+/** Files of `cOS` by name. */
+export type LinuxFiles = Map<string, LinuxFile>;
 
 const kernel = new LinuxKernel();
 
@@ -44,7 +50,7 @@ const kernel = new LinuxKernel();
  * Files of `cOS` by name, as the kernel sees them once it has replayed the journal; that stays so on the device. The mount is one
  * that only this process sees, and ends with its descriptor.
  */
-export function linuxView(device: string, filesystem: StateFilesystem): Map<string, LinuxFile> {
+export function linuxView(device: string, filesystem: StateFilesystem): LinuxFiles {
   const root = kernel.mountDetached(filesystem, byteStringOf(device), { readOnly: false, attributes: 0 });
   try {
     return filesOf(`/proc/self/fd/${root}`);
@@ -53,18 +59,18 @@ export function linuxView(device: string, filesystem: StateFilesystem): Map<stri
   }
 }
 
-export function filesOf(state: string): Map<string, LinuxFile> {
-  const files = new Map<string, LinuxFile>(), seen = new Map<number, LinuxFile>();
+export function filesOf(state: string): LinuxFiles {
+  const files: LinuxFiles = new Map(), seen = new Map<number, LinuxFile>();
   const directory = join(state, "cOS");
   if (!existsSync(directory)) return files;
   for (const name of readdirSync(directory).sort()) {
     const path = join(directory, name), { ino } = lstatSync(path);
     let file = seen.get(ino);
     if (file === undefined) {
-      const bytes = name.endsWith(".img") ? readSparse(path) : readFileSync(path);
-      file = name.endsWith(".img")
-        ? { ino, digest: imageDigest(bytes), label: labelOf(bytes) }
-        : { ino, digest: createHash("sha1").update(bytes).digest("hex") };
+      const image = name.endsWith(".img"), bytes = image ? readSparse(path) : readFileSync(path);
+      file = image
+        ? { ino, bytes, digest: imageDigest(bytes), label: labelOf(bytes), uuid: uuidOf(bytes) }
+        : { ino, bytes, digest: createHash("sha1").update(bytes).digest("hex") };
     }
     seen.set(ino, file);
     files.set(name, file);
@@ -94,4 +100,10 @@ function readSparse(path: string): Uint8Array {
 function labelOf(bytes: Uint8Array): string {
   const label = bytes.subarray(LABEL_AT, LABEL_AT + LABEL_LENGTH), end = label.indexOf(0);
   return new TextDecoder().decode(label.subarray(0, end < 0 ? LABEL_LENGTH : end));
+}
+
+/** Of the ext filesystem in an image. */
+export function uuidOf(bytes: Uint8Array): string {
+  const hex = Buffer.from(bytes.subarray(UUID_AT, UUID_AT + UUID_LENGTH)).toString("hex");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }

@@ -77,16 +77,22 @@ export async function createDisk(options: DiskOptions = {}): Promise<LabDisk> {
   return { path, device: loop.device, partitions: paths, close, [Symbol.asyncDispose]: close };
 }
 
-export async function makeFilesystem(device: string, label: string, type: StateFilesystem): Promise<void> {
+/** @param options more words for the tool that makes it. */
+export async function makeFilesystem(
+  device: string,
+  label: string,
+  type: StateFilesystem,
+  options: string[] = [],
+): Promise<void> {
   switch (type) {
     case "ext4":
-      await run("mke2fs", [...EXT4, "-L", label, device]);
+      await run("mke2fs", [...EXT4, ...options, "-L", label, device]);
       return;
     case "xfs":
-      await run("mkfs.xfs", ["-q", "-f", "-L", label, device]);
+      await run("mkfs.xfs", ["-q", "-f", ...options, "-L", label, device]);
       return;
     case "btrfs":
-      await run("mkfs.btrfs", ["-q", "-f", "-L", label, device]);
+      await run("mkfs.btrfs", ["-q", "-f", ...options, "-L", label, device]);
       return;
   }
 }

@@ -5,28 +5,37 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { imageDigest, type Slot, SLOTS } from "./disk-views.ts";
+import { imageDigest, type Slot, SLOTS, uuidOf } from "./disk-views.ts";
 import { runProgram } from "./machine.ts";
 import { BLOCK, type ReplayedDisk } from "./replayed-disk.ts";
 
 /** What GRUB needs to start a system. */
 const BOOT_FILES = ["/etc/cos/bootargs.cfg", "/boot/vmlinuz", "/boot/initrd"];
 
-/** By slot a digest of the boot files that GRUB reads through it, `none` where there is no such image, or `broken`. */
-export type GrubView = Record<Slot, string>;
+/** What GRUB reads through a slot's name. */
+export interface GrubImage {
+  /** A digest of the boot files, `none` where there is no such image, or `broken`. */
+  boot: string;
+  /** Of the filesystem that the kernel is in: what the fragment passes on. */
+  uuid?: string;
+}
+
+export type GrubView = Record<Slot, GrubImage>;
+
+const NONE: GrubImage = { boot: "none" }, BROKEN: GrubImage = { boot: "broken" };
 
 /** The blocks that were read, and what was found by their sum. */
 interface Reading {
   blocks: Set<number>;
-  found: Map<string, string>;
+  found: Map<string, GrubImage>;
 }
 
 export class GrubReader {
   /** How often GRUB was asked about a disk. */
   asked = 0;
   readonly #directory: string;
-  /** Boot files by the image's digest. */
-  readonly #boot = new Map<string, string>();
+  /** By the image's digest. */
+  readonly #boot = new Map<string, GrubImage>();
   readonly #readings: Record<Slot, Map<string, Reading>> = { active: new Map(), passive: new Map() };
 
   constructor(directory: string) {
@@ -36,10 +45,10 @@ export class GrubReader {
   /** @param disk what the file holds, where that is known: then what was read before is not read again. */
   async view(file: string, disk?: ReplayedDisk): Promise<GrubView> {
     const [active, passive] = await Promise.all(SLOTS.map((slot) => this.#slot(slot, file, disk)));
-    return { active: active ?? "none", passive: passive ?? "none" };
+    return { active: active ?? NONE, passive: passive ?? NONE };
   }
 
-  async #slot(slot: Slot, file: string, disk: ReplayedDisk | undefined): Promise<string> {
+  async #slot(slot: Slot, file: string, disk: ReplayedDisk | undefined): Promise<GrubImage> {
     for (const { blocks, found } of disk === undefined ? [] : this.#readings[slot].values()) {
       const known = found.get(disk?.sumOf(blocks) ?? "");
       if (known !== undefined) return known;
@@ -56,19 +65,24 @@ export class GrubReader {
     const { err } = await runProgram("strace", [...options, ...words]);
     const result = await this.#found(copy, err);
     const blocks = blocksRead(readFileSync(trace, "utf8"), file), key = [...blocks].join(" ");
-    const reading = this.#readings[slot].get(key) ?? { blocks, found: new Map<string, string>() };
+    const reading = this.#readings[slot].get(key) ?? { blocks, found: new Map<string, GrubImage>() };
     reading.found.set(disk.sumOf(blocks), result);
     this.#readings[slot].set(key, reading);
     return result;
   }
 
-  async #found(copy: string, err: string): Promise<string> {
-    if (/file .* not found|unknown filesystem/.test(err) || !existsSync(copy)) return "none";
-    if (err !== "") return "broken";
-    const digest = imageDigest(readFileSync(copy));
-    const known = this.#boot.get(digest) ?? await this.bootFiles(copy);
+  async #found(copy: string, err: string): Promise<GrubImage> {
+    if (/file .* not found|unknown filesystem/.test(err) || !existsSync(copy)) return NONE;
+    if (err !== "") return BROKEN;
+    const bytes = readFileSync(copy), digest = imageDigest(bytes);
+    const known = this.#boot.get(digest) ?? { boot: await this.bootFiles(copy), uuid: uuidOf(bytes) };
     this.#boot.set(digest, known);
     return known;
+  }
+
+  /** A small file; empty where there is none. */
+  async text(file: string, path: string): Promise<string> {
+    return (await runProgram("grub-fstest", [file, "cat", `(loop0)/${path}`])).out;
   }
 
   /** A digest of the boot files in an image, read by GRUB. */

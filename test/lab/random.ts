@@ -52,6 +52,13 @@ export class Random {
   }
 }
 
+/** A number for `Random` out of words (FNV-1a). */
+export function seedOf(words: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(words)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
+}
+
 function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
   const both = new Uint8Array(one.length + other.length);
   both.set(one);

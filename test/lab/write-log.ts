@@ -3,6 +3,7 @@
  * real program works on it with the real kernel, and writes down what reaches the disk. The log has the format of the kernel's
  * dm-log-writes: a sector about the log, then for each entry one sector that describes it, and its data.
  */
+import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -47,6 +48,25 @@ export function parseWriteLog(bytes: Uint8Array, position = Infinity): LogEntry[
     if ((flags & FUA) !== 0) entries.push({ do: "flush" });
   }
   return entries;
+}
+
+/** The same entries as a log. */
+export function printWriteLog(entries: readonly LogEntry[]): Uint8Array {
+  const sector = 512, parts: Uint8Array[] = [];
+  const head = (...words: [at: number, value: bigint][]) => {
+    const bytes = new Uint8Array(sector), view = new DataView(bytes.buffer);
+    for (const [at, value] of words) view.setBigUint64(at, value, true);
+    parts.push(bytes);
+  };
+  head([0, MAGIC], [8, 1n], [16, BigInt(entries.length)], [24, BigInt(sector)]);
+  for (const entry of entries) {
+    if (entry.do === "flush") head([16, BigInt(FLUSH)]);
+    else {
+      head([0, BigInt(entry.offset / sector)], [8, BigInt(entry.data.length / sector)]);
+      parts.push(entry.data);
+    }
+  }
+  return Buffer.concat(parts);
 }
 
 const recordsIn = (view: DataView) => Number(view.getBigUint64(16, true));

@@ -1,0 +1,46 @@
+/** Whether an image is the system that it is taken for: its filesystem is clean, and its tree what was packed. Asked once an image. */
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { mountImage } from "./disk.ts";
+import { imageDigest } from "./disk-views.ts";
+import { runProgram } from "./machine.ts";
+import { listTree } from "./tree.ts";
+
+export class ImageChecks {
+  readonly #directory: string;
+  /** What is wrong, by the image's digest. */
+  readonly #found = new Map<string, string[]>();
+  /** Digest of the tree, by the image's digest. */
+  readonly #trees: ReadonlyMap<string, string>;
+
+  /** @param trees the digest of the tree that is in each image, by the image's digest. */
+  constructor(directory: string, trees: ReadonlyMap<string, string>) {
+    this.#directory = directory;
+    this.#trees = trees;
+  }
+
+  /** What is wrong with an image that a slot's name leads to. */
+  async problems(bytes: Uint8Array, digest = imageDigest(bytes)): Promise<string[]> {
+    const known = this.#found.get(digest) ?? await this.#look(bytes, digest);
+    this.#found.set(digest, known);
+    return known;
+  }
+
+  async #look(bytes: Uint8Array, digest: string): Promise<string[]> {
+    const path = join(this.#directory, "image-to-check"), problems: string[] = [];
+    writeFileSync(path, bytes);
+    const { status, out } = await runProgram("e2fsck", ["-fn", path]);
+    if (status !== 0) problems.push(`e2fsck -fn says of it: ${out.trim()}`);
+    const wanted = this.#trees.get(digest);
+    if (status === 0 && wanted !== undefined && await treeDigest(path) !== wanted) problems.push("its tree is another");
+    return problems;
+  }
+}
+
+/** Of all entries of an image and all that is known about them. */
+export async function treeDigest(image: string): Promise<string> {
+  await using mounted = await mountImage(image);
+  const entries = (await listTree(mounted.path)).sort((a, b) => a.path < b.path ? -1 : 1);
+  return createHash("sha256").update(JSON.stringify(entries)).digest("hex");
+}

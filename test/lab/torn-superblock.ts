@@ -1,0 +1,54 @@
+/**
+ * Whether the state partition's own superblock is whole. Where it takes more than one sector a disk can write it by half, and then
+ * Linux mounts nothing, whoever wrote there: it is mended by the filesystem's own tool before the rest is looked at.
+ */
+import type { StateFilesystem } from "./disk.ts";
+import { runProgram } from "./machine.ts";
+
+const EXT4_AT = 1024, EXT4_SUM_AT = 1020;
+const BTRFS_AT = 0x10000, BTRFS_SIZE = 4096, BTRFS_SUM_SIZE = 32;
+
+/** It carries a checksum, which does not fit. The superblock of XFS lies in one sector. */
+export function hasTornSuperblock(disk: Uint8Array, filesystem: StateFilesystem): boolean {
+  switch (filesystem) {
+    case "ext4": {
+      const bytes = disk.subarray(EXT4_AT, EXT4_AT + 1024), view = viewOf(bytes);
+      const isExt = view.getUint16(56, true) === 0xef53, summed = (view.getUint32(100, true) & 0x400) !== 0;
+      return isExt && summed && crc32c(bytes.subarray(0, EXT4_SUM_AT)) !== view.getUint32(EXT4_SUM_AT, true);
+    }
+    case "btrfs": {
+      const bytes = disk.subarray(BTRFS_AT, BTRFS_AT + BTRFS_SIZE);
+      return (~crc32c(bytes.subarray(BTRFS_SUM_SIZE)) >>> 0) !== viewOf(bytes).getUint32(0, true);
+    }
+    case "xfs":
+      return false;
+  }
+}
+
+/** @param someTorn the cut has torn a write: without that, nothing excuses it. Returns what is wrong. */
+export async function mendSuperblock(
+  file: string,
+  filesystem: StateFilesystem,
+  someTorn: boolean,
+): Promise<string[]> {
+  const problems = someTorn ? [] : ["the superblock does not fit its checksum, and no write was torn"];
+  const [program = "", ...words] = filesystem === "btrfs"
+    ? ["btrfs", "rescue", "super-recover", "-y"]
+    : ["e2fsck", "-fy"];
+  const { status, out } = await runProgram(program, [...words, file]);
+  // Of e2fsck 1, of btrfs 2: it was mended.
+  if (status > 2) problems.push(`${program} cannot mend the superblock: ${out.trim()}`);
+  return problems;
+}
+
+const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+
+/** Castagnoli's polynomial, begun with all bits set and, as ext4 takes it, not inverted at the end. */
+function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 1) === 0 ? crc >>> 1 : crc >>> 1 ^ 0x82f63b78;
+  }
+  return crc >>> 0;
+}
