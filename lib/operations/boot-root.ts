@@ -16,7 +16,7 @@ import { TreeRoot } from "../system/tree-root.ts";
 import { fitsKernel, startsSomething } from "../boot/root-tree.ts";
 import { findRootPartition } from "./root-partition.ts";
 import { beginBootWatch } from "./boot-watch.ts";
-import { look, Session, tornImages } from "./session.ts";
+import { look, Session, tornImages, type View } from "./session.ts";
 
 export interface RootSettings {
   /** Where the root is mounted: a directory. */
@@ -63,8 +63,11 @@ export async function bootRoot(
     showAt(system.kernel, partition, INITRAMFS_STATE);
   }
   const isSlot = SLOT.test(request.file);
-  // Before: what a cut has torn cannot be mounted.
-  if (isSlot) await repairOnTheWay(system, state, events);
+  const repairWhere = async (wanted: (view: View) => boolean) => {
+    if (isSlot) await repairOnTheWay(system, state, events, wanted);
+  };
+  // What a cut has torn cannot be mounted. All else waits until the kernel's image is in use: its last name is then kept.
+  await repairWhere(({ slots }) => tornImages(slots).length > 0);
   using chosen = openBest(system, partition.fd, request, rootCandidates(request, found.images), events);
   if (chosen === undefined) throw noneBoots(partition.name, request.file);
   const { candidate: { file, uuid, why }, image, fits } = chosen;
@@ -76,6 +79,7 @@ export async function bootRoot(
   Deno.mkdirSync(settings.target, { recursive: true });
   const options = { readOnly: true, attributes: 0 };
   system.kernel.mountAt(byteStringOf(settings.target), "ext4", image.loop.path, options);
+  await repairWhere((view) => planRepair(view.state).length > 0);
   return { file, uuid, why, partition: partition.name, fitsKernel: fits };
 }
 
@@ -188,11 +192,15 @@ async function restsOnFallback(system: System, state: string, { file }: RootRequ
 }
 
 /** What a cut has left is mended now, before anything runs; a boot never fails for it. Nothing is written where all is well. */
-async function repairOnTheWay(system: System, state: string, events: Events): Promise<void> {
+async function repairOnTheWay(
+  system: System,
+  state: string,
+  events: Events,
+  wanted: (view: View) => boolean,
+): Promise<void> {
   try {
     using partition = openStatePartition(system.kernel, state, false);
-    const view = look(system, partition);
-    if (planRepair(view.state).length === 0 && tornImages(view.slots).length === 0) return;
+    if (!wanted(look(system, partition))) return;
     await using _session = await Session.open(system, { state }, events);
   } catch (thrown) {
     events({ kind: "warning", text: `Could not mend it now: ${messageOf(thrown)}` });

@@ -121,6 +121,34 @@ Deno.test("what a cut has left is mended before the system starts", async () => 
   });
 });
 
+Deno.test("the kernel's image is the root though a cut has left it its third name alone, and keeps it while it runs", async () => {
+  await using machine = await upgraded();
+  const uuid = await machine.uuid("active");
+  const slots = async () => {
+    const found = Object.entries(await machine.slots()).map(([name, { version }]) => `${name} ${version}`);
+    return found.sort().join(", ");
+  };
+  // An upgrade that keeps the passive system: its new image has the name active by now.
+  await change(machine, async (images) => {
+    Deno.linkSync(`${images}/active.img`, `${images}/spare.img`);
+    Deno.copyFileSync(`${images}/passive.img`, `${images}/relink.img`);
+    await run("tune2fs", ["-U", "random", "-L", "COS_ACTIVE", `${images}/relink.img`]);
+    Deno.renameSync(`${images}/relink.img`, `${images}/active.img`);
+  });
+  const upgrade = await machine.mountRoot(`${ENTRY} cos.image_uuid=${uuid}`);
+  assert.deepEqual([upgrade.status, upgrade.version, upgrade.repaired], [0, "v2", "Nothing to mend."]);
+  assert.match(upgrade.warnings, /The root is \/cOS\/spare\.img, not \/cOS\/active\.img\./);
+  assert.equal(await slots(), "active v1, passive v1, spare v2");
+  // A rollback to the running passive system: both names are its image by now.
+  await change(machine, (images) => {
+    Deno.linkSync(`${images}/passive.img`, `${images}/relink.img`);
+    Deno.renameSync(`${images}/relink.img`, `${images}/active.img`);
+  });
+  const rollback = await machine.mountRoot(`${ENTRY} cos.image_uuid=${uuid}`);
+  assert.deepEqual([rollback.status, rollback.version, rollback.repaired], [0, "v2", "Nothing to mend."]);
+  assert.equal(await slots(), "active v1, passive v2");
+});
+
 Deno.test("a state partition whose superblock is torn is mended, checked and mounted", async () => {
   await using machine = await upgraded();
   // The last four bytes of the superblock are its checksum.
