@@ -37,6 +37,8 @@ export type RootBy = "uuid" | "name";
 
 export interface Boots {
   problems: string[];
+  /** What GRUB starts: the entry, and the image that its kernel is in. */
+  chosen?: { slot: Slot; kernel: KnownImage };
   /** GRUB's kernel and Linux's root come from two images. */
   mixed?: string;
   /** Tries must be spent before a system is reached. */
@@ -92,15 +94,16 @@ export function judgeBoots(
     if (!fromNothing || last) problems.push("GRUB finds nothing to boot");
     return { problems, spent: false };
   }
-  const { kernel, root } = entries[chosen], other = entries[chosen === "active" ? "passive" : "active"];
+  const { kernel, root } = entries[chosen] as Entry & { kernel: KnownImage },
+    other = entries[chosen === "active" ? "passive" : "active"];
   if (root === undefined) problems.push(`GRUB boots ${chosen}.img, and Linux finds no whole image there`);
   if (root?.good !== true && !fromNothing && !(other.kernel?.good === true && other.root?.good === true)) {
     problems.push("a new system, and no way back");
   }
-  if (root !== undefined && root.boot !== kernel?.boot) {
-    const mixed = `the kernel of ${kernel?.name}, the root of ${root.name}`;
+  if (root !== undefined && root.boot !== kernel.boot) {
+    const mixed = `the kernel of ${kernel.name}, the root of ${root.name}`;
     if (last) problems.push(`${mixed}, though the operation has ended`);
-    return { problems, mixed, spent: false };
+    return { problems, chosen: { slot: chosen, kernel }, mixed, spent: false };
   }
   // Without a counter it is a person who chooses another entry when a system does not come up.
   if (!counts) return { problems, spent: false };

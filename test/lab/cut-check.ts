@@ -1,12 +1,14 @@
 /** What must be so whenever the power goes: asked of one state of a disk, by means that are not the program's own. */
+import { readFileSync } from "node:fs";
 import { parseRecord } from "../../lib/formats/record.ts";
-import { judgeBoots, type MachineKind } from "./cut-boots.ts";
+import { type Boots, judgeBoots, type MachineKind } from "./cut-boots.ts";
 import { CutRepair, fingerprint } from "./cut-repair.ts";
 import { attach, type StateFilesystem } from "./disk.ts";
 import { type LinuxFiles, linuxView, SLOTS } from "./disk-views.ts";
-import { hasTornSuperblock, mendSuperblock } from "./torn-superblock.ts";
+import { hasTornSuperblock, mendTornSuperblock } from "./torn-superblock.ts";
 import { GrubReader, type GrubView } from "./grub-reader.ts";
 import { ImageChecks } from "./image-checks.ts";
+import { mountRoot } from "./initramfs-room.ts";
 import type { Cut } from "./power-cuts.ts";
 import type { ReplayedDisk } from "./replayed-disk.ts";
 
@@ -34,8 +36,14 @@ export interface Verdict {
   spent?: boolean;
 }
 
-/** The beginning of our hook, and the end of our script and hook, as `cos boot install` writes them. */
-const HOOK = "# cos: boot counting, begin", HOOK_END = "# cos: boot counting, end\n", SCRIPT_END = "\nfi\n";
+const packaged = (name: string) => readFileSync(new URL(`../../packaging/grub/${name}`, import.meta.url), "utf8");
+/** What `cos boot install` writes, by name: none of it is read by half. */
+const PARTS = {
+  grubcustom: packaged("grubcustom.cfg") + packaged("grubcustom-image.cfg"),
+  grub_boot_assessment: packaged("grub_boot_assessment.cfg"),
+  grub_image_uuid: packaged("grub_image_uuid.cfg"),
+  boot_assessment: "# GRUB Environment Block\n".padEnd(1024, "#"),
+};
 
 export class CutChecker implements AsyncDisposable {
   readonly repair: CutRepair;
@@ -46,6 +54,8 @@ export class CutChecker implements AsyncDisposable {
   readonly #images: ImageChecks;
   /** What Linux finds in mixed states: the same in all, since nothing else may be done while readers disagree. */
   #inMixed: string | undefined;
+  /** What is wrong with the root that `cos boot root` mounts, by what it goes by. */
+  readonly #roots = new Map<string, string[]>();
   /** There was a record before. */
   #hadRecord: boolean | undefined;
 
@@ -78,7 +88,7 @@ export class CutChecker implements AsyncDisposable {
     const parts = this.#options.writesParts ? await this.#partsProblems() : [];
     const torn = hasTornSuperblock(disk.bytes, filesystem);
     // No owner of a filesystem can help that; it is counted, and the check that an initramfs makes has to mend it.
-    const unmended = torn ? await mendSuperblock(this.#file, filesystem, someTorn) : [];
+    const unmended = torn ? await mendTornSuperblock(this.#file, filesystem, someTorn) : [];
     let linux: LinuxFiles;
     try {
       linux = linuxView(this.#device.device, filesystem);
@@ -94,6 +104,11 @@ export class CutChecker implements AsyncDisposable {
       for (const one of await this.#mixedProblems(byName.mixed, linux)) problems.add(one);
     }
     for (const one of await this.repair.problems(linux, last)) problems.add(one);
+    if (byName.mixed !== undefined && byUuid.chosen !== undefined) {
+      disk.save(this.#file);
+      if (torn) await mendTornSuperblock(this.#file, filesystem, someTorn);
+      for (const one of await this.#rootProblems(byUuid.chosen, grub, linux)) problems.add(one);
+    }
     return { problems: [...problems], mixed: byUuid.mixed, mixedOld: byName.mixed, torn, spent: byName.spent };
   }
 
@@ -128,19 +143,30 @@ export class CutChecker implements AsyncDisposable {
     return unknown.map((slot) => `the record does not know ${slot}.img`);
   }
 
-  /** GRUB reads our hook whole or not at all, and it leads to a whole script and to a block. */
+  /** GRUB reads each part whole or not at all, and our hook only once what it leads to is there. */
   async #partsProblems(): Promise<string[]> {
-    const read = (name: string) => this.#grub.text(this.#file, name);
-    const hook = await read("grubcustom"), script = await read("grub_boot_assessment");
-    const problems: string[] = [];
-    if (script !== "" && !script.endsWith(SCRIPT_END)) problems.push("GRUB reads a script by half");
-    if (!hook.includes(HOOK)) return problems;
-    if (!hook.endsWith(HOOK_END)) problems.push("GRUB reads a hook by half");
-    if (script === "") problems.push("GRUB's hook leads to no script");
-    const block = await read("boot_assessment");
-    if (block.length !== 1024 || !block.startsWith("# GRUB Environment Block\n")) {
-      problems.push("GRUB's script finds no block");
+    const problems: string[] = [], found = new Set<string>();
+    for (const [name, wanted] of Object.entries(PARTS)) {
+      const text = await this.#grub.text(this.#file, name);
+      if (text !== "") found.add(name);
+      if (text !== "" && text !== wanted) problems.push(`GRUB reads ${name} by half`);
     }
+    if (found.has("grubcustom") && found.size < Object.keys(PARTS).length) {
+      problems.push(`GRUB's hook is there with ${[...found].join(", ")} only`);
+    }
+    return problems;
+  }
+
+  /** `cos boot root` itself, where the root's image has another name than its kernel had for GRUB: it mends on the way, too. */
+  async #rootProblems({ slot, kernel }: NonNullable<Boots["chosen"]>, grub: GrubView, linux: LinuxFiles) {
+    const words = `cos-img/filename=/cOS/${slot}.img cos.image_uuid=${grub[slot].uuid}`;
+    const key = `${words} ${fingerprint(linux)}`, known = this.#roots.get(key);
+    if (known !== undefined) return known;
+    const { status, version, warnings } = await mountRoot(words);
+    const problems = version === kernel.name
+      ? []
+      : [`cos boot root ends with ${status} and ${version ?? "no root"} for the kernel of ${kernel.name}: ${warnings}`];
+    this.#roots.set(key, problems);
     return problems;
   }
 

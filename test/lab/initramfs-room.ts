@@ -43,10 +43,14 @@ export interface RootFound {
 
 export interface RoomMachine extends LabMachine {
   image(tag: string): string;
-  /** @param words what is on the kernel's command line besides the label. */
-  mountRoot(words: string, ...flags: string[]): Promise<RootFound>;
+  mountRoot: typeof mountRoot;
   /** Of the filesystem in a slot's image. */
   uuid(slot: string): Promise<string>;
+}
+
+/** Entries that make a small system one that can be started. */
+export function startable(): t.TarItem[] {
+  return [t.directory("sbin"), t.file("sbin/init", "#!/bin/sh\n", { mode: 0o755 })];
 }
 
 /** A lab machine whose state partition is found in the room; its images hold something to start. */
@@ -55,10 +59,9 @@ export async function roomMachine(images: Record<string, SmallOsOptions>): Promi
   const machine = made.use(await labMachine({ stateMiB: 128 }));
   await run("tune2fs", ["-L", ROOM_LABEL, machine.state]);
   const layout = join(machine.directory, "os");
-  const started = [t.directory("sbin"), t.file("sbin/init", "#!/bin/sh\n", { mode: 0o755 })];
   const withInit = Object.entries(images).map(([tag, { replace, more = [] }]) => [
     tag,
-    { replace, more: [...started, ...more] },
+    { replace, more: [...startable(), ...more] },
   ]);
   writeSmallOs(layout, Object.fromEntries(withInit));
   const kept = made.move();
@@ -74,7 +77,8 @@ export async function roomMachine(images: Record<string, SmallOsOptions>): Promi
   };
 }
 
-async function mountRoot(words: string, ...flags: string[]): Promise<RootFound> {
+/** @param words what is on the kernel's command line besides the label. */
+export async function mountRoot(words: string, ...flags: string[]): Promise<RootFound> {
   await using scratch = scratchDirectory("room");
   const cmdline = join(scratch.path, "cmdline"), target = join(scratch.path, "sysroot");
   Deno.writeTextFileSync(cmdline, `quiet root=LABEL=${ROOM_LABEL} ${words}\n`);

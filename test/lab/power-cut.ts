@@ -7,6 +7,7 @@ import { CutChecker } from "./cut-check.ts";
 import { MOUNT_POINTS } from "./booted.ts";
 import { markingUnit } from "./counting.ts";
 import { attach, makeFilesystem, mount, type StateFilesystem } from "./disk.ts";
+import { ROOM_LABEL, startable } from "./initramfs-room.ts";
 import { powerCuts } from "./power-cuts.ts";
 import { ReplayedDisk } from "./replayed-disk.ts";
 import { run } from "./run.ts";
@@ -44,7 +45,7 @@ export async function cutLab(filesystem: StateFilesystem = "ext4"): Promise<CutL
   const memory = existsSync("/dev/shm") ? "/dev/shm" : undefined;
   const { path: directory } = made.use(scratchDirectory("powercut", memory));
   const layout = join(directory, "os");
-  const more = MOUNT_POINTS.map((name) => directoryEntry(name));
+  const more = [...MOUNT_POINTS.map((name) => directoryEntry(name)), ...startable()];
   const marking = [...more, ...markingUnit()];
   writeSmallOs(layout, { v1: { more }, v2: { more }, v3: { more }, v4: { more }, v5: { more: marking } });
   const cos = await staticFile(), kept = made.move();
@@ -93,7 +94,7 @@ export async function emptyDisk(lab: CutLab): Promise<string> {
   await using loop = await attach(path);
   // grub-fstest copies images whole, holes too, and finds none on a btrfs with no_holes; GRUB itself reads no hole when it boots.
   const options = lab.filesystem === "btrfs" ? ["-O", "^no-holes"] : [];
-  await makeFilesystem(loop.device, "COS_STATE", lab.filesystem, options);
+  await makeFilesystem(loop.device, ROOM_LABEL, lab.filesystem, options);
   return path;
 }
 
