@@ -83,9 +83,11 @@ async function cutAndTell(lab: CutLab, operation: Operation, settings: CutSettin
   return result;
 }
 
-function figures({ states, flushes, failed, mixed, mixedOld, torn, spent, repairs }: CutResult): string {
+function figures({ states, flushes, failed, mixed, mixedOld, torn, lost, spent, repairs }: CutResult): string {
   return `${states} states at ${flushes} flushes, ${failed} failed, ${mixed} mixed (${mixedOld} with an older grub.cfg), ` +
-    `${torn} with a torn superblock, ${spent} that spend tries; ${repairs} repaired`;
+    `${torn} with a torn superblock${
+      lost > 0 ? ` (${lost} in all its copies)` : ""
+    }, ${spent} that spend tries; ${repairs} repaired`;
 }
 
 Deno.exitCode = await main(Deno.args);

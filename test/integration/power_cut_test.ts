@@ -14,7 +14,7 @@ Deno.test("whenever the power goes, GRUB and Linux find a whole system and a way
       states += result.states;
     });
   }
-  assert.ok(states > 250, `only ${states} states were looked at`);
+  assert.ok(states > 300, `only ${states} states were looked at`);
 
   await t.step("a wrong order of steps is found wrong, the right one is not", async () => {
     for (const [i, operation] of (await recordControls(lab, CONTROLS.slice(0, 2))).entries()) {

@@ -5,7 +5,7 @@ import { type Boots, judgeBoots, type MachineKind } from "./cut-boots.ts";
 import { CutRepair, fingerprint } from "./cut-repair.ts";
 import { attach, type StateFilesystem } from "./disk.ts";
 import { type LinuxFiles, linuxView, SLOTS } from "./disk-views.ts";
-import { hasTornSuperblock, mendTornSuperblock } from "./torn-superblock.ts";
+import { hasTornSuperblock, isLost, mendTornSuperblock } from "./torn-superblock.ts";
 import { GrubReader, type GrubView } from "./grub-reader.ts";
 import { ImageChecks } from "./image-checks.ts";
 import { mountRoot } from "./initramfs-room.ts";
@@ -32,6 +32,8 @@ export interface Verdict {
   mixedOld?: string;
   /** The partition's own superblock is written by half: a disk of small sectors can do that to any filesystem of its kind. */
   torn?: boolean;
+  /** All copies of it: nothing can be told of such a state. */
+  lost?: boolean;
   /** The default entry does not fit the label of its image: tries must be spent before the fallback is reached. */
   spent?: boolean;
 }
@@ -86,6 +88,7 @@ export class CutChecker implements AsyncDisposable {
     const grub = await this.#grub.view(this.#file, disk);
     const block = counts ? await this.#grub.text(this.#file, "boot_assessment") : "";
     const parts = this.#options.writesParts ? await this.#partsProblems() : [];
+    if (isLost(disk.bytes, filesystem, someTorn)) return { problems: [], torn: true, lost: true };
     const torn = hasTornSuperblock(disk.bytes, filesystem);
     // No owner of a filesystem can help that; it is counted, and the check that an initramfs makes has to mend it.
     const unmended = torn ? await mendTornSuperblock(this.#file, filesystem, someTorn) : [];

@@ -106,6 +106,8 @@ export interface CutResult {
   mixedOld: number;
   /** The partition's superblock was torn; mended before the rest was looked at. */
   torn: number;
+  /** All copies of the superblock were: nothing more is asked. */
+  lost: number;
   /** Tries must be spent before a system is reached. */
   spent: number;
   repairs: number;
@@ -137,6 +139,7 @@ export async function cutOperation(
     mixed: 0,
     mixedOld: 0,
     torn: 0,
+    lost: 0,
     spent: 0,
     repairs: 0,
     flushes: log.filter((entry) => entry.do === "flush").length,
@@ -146,13 +149,14 @@ export async function cutOperation(
   const { directory, cos, filesystem } = lab, again = ["deploy", ...lab.install("v1")];
   await using checker = await CutChecker.open({ ...operation, directory, cos, filesystem, again }, disk);
   for (const cut of powerCuts(disk, log, `${seed} ${name}`, subsets)) {
-    const { problems, mixed, mixedOld, torn, spent } = await checker.check(disk, cut);
+    const { problems, mixed, mixedOld, torn, lost, spent } = await checker.check(disk, cut);
     const failed = problems.length > 0, before = seen.get(cut.sum);
     result.states++;
     if (failed) result.failed++;
     if (mixed !== undefined) result.mixed++;
     if (mixedOld !== undefined) result.mixedOld++;
     if (torn === true) result.torn++;
+    if (lost === true) result.lost++;
     if (spent === true) result.spent++;
     seen.set(cut.sum, {
       failed: failed || before?.failed === true,

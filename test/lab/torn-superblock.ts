@@ -10,7 +10,8 @@ import type { StateFilesystem } from "./disk.ts";
 import { runProgram } from "./machine.ts";
 
 const EXT4_AT = 1024, EXT4_SUM_AT = 1020;
-const BTRFS_AT = 0x10000, BTRFS_SIZE = 4096, BTRFS_SUM_SIZE = 32;
+/** The superblock, and its copies so far as the disk goes. */
+const BTRFS_AT = [1 << 16, 1 << 26], BTRFS_SIZE = 4096, BTRFS_SUM_SIZE = 32;
 
 /** It carries a checksum, which does not fit. The superblock of XFS lies in one sector. */
 export function hasTornSuperblock(disk: Uint8Array, filesystem: StateFilesystem): boolean {
@@ -20,13 +21,23 @@ export function hasTornSuperblock(disk: Uint8Array, filesystem: StateFilesystem)
       const isExt = view.getUint16(56, true) === 0xef53, summed = (view.getUint32(100, true) & 0x400) !== 0;
       return isExt && summed && crc32c(bytes.subarray(0, EXT4_SUM_AT)) !== view.getUint32(EXT4_SUM_AT, true);
     }
-    case "btrfs": {
-      const bytes = disk.subarray(BTRFS_AT, BTRFS_AT + BTRFS_SIZE);
-      return (~crc32c(bytes.subarray(BTRFS_SUM_SIZE)) >>> 0) !== viewOf(bytes).getUint32(0, true);
-    }
+    case "btrfs":
+      return tornCopies(disk)[0] === true;
     case "xfs":
       return false;
   }
+}
+
+/** All copies of it are torn in one cut, which no btrfs survives. */
+export function isLost(disk: Uint8Array, filesystem: StateFilesystem, someTorn: boolean): boolean {
+  return filesystem === "btrfs" && someTorn && tornCopies(disk).every((torn) => torn);
+}
+
+function tornCopies(disk: Uint8Array): boolean[] {
+  return BTRFS_AT.filter((at) => at + BTRFS_SIZE <= disk.length).map((at) => {
+    const bytes = disk.subarray(at, at + BTRFS_SIZE);
+    return (~crc32c(bytes.subarray(BTRFS_SUM_SIZE)) >>> 0) !== viewOf(bytes).getUint32(0, true);
+  });
 }
 
 /**
