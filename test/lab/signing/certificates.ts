@@ -34,7 +34,7 @@ export interface CertificateRequest {
   certificateLog?: SigningKey;
 }
 
-export function extension(id: string, value: Uint8Array, critical = false): Bytes {
+function extension(id: string, value: Uint8Array, critical = false): Bytes {
   return der.sequence(der.oid(id), ...(critical ? [der.TRUE] : []), der.octets(value));
 }
 
@@ -56,6 +56,7 @@ export const extensions = {
     extension("2.5.29.17", der.sequence(...names.map(({ tag, value }) => der.text(value, 0x80 | tag))), true),
   subjectKeyId: (id: Uint8Array) => extension("2.5.29.14", der.octets(id)),
   authorityKeyId: (id: Uint8Array) => extension("2.5.29.35", der.sequence(encodeDer(0x80, id))),
+  unknown: (id: string, critical: boolean) => extension(id, der.NULL, critical),
   fulcioIssuer: (issuer: string) => [
     extension(OID.fulcioIssuerRaw, new TextEncoder().encode(issuer)),
     extension(OID.fulcioIssuer, der.text(issuer)),

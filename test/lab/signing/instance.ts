@@ -67,6 +67,8 @@ export const IDENTITY = {
 
 export interface SignerRequest {
   kind?: KeyKind;
+  /** In place of a new one. */
+  key?: SigningKey;
   san?: string;
   issuer?: string;
   at?: Date;
@@ -79,7 +81,7 @@ export interface SignerRequest {
 /** A certificate as Fulcio issues them: ten minutes, one identity. */
 export async function makeSigner(instance: Instance, request: SignerRequest = {}): Promise<Issued> {
   const { kind = "p256", san = IDENTITY.san, issuer = IDENTITY.issuer, at = SIGNED_AT } = request;
-  const key = await makeKey(kind);
+  const key = request.key ?? await makeKey(kind);
   return await makeCertificate({
     key,
     commonName: "",
@@ -100,19 +102,19 @@ export async function makeSigner(instance: Instance, request: SignerRequest = {}
 
 /** `trusted_root.json`. */
 export async function trustedRoot(instance: Instance): Promise<Record<string, unknown>> {
-  const validFor = { start: new Date(SIGNED_AT.getTime() - YEAR).toISOString() };
+  const start = new Date(SIGNED_AT.getTime() - YEAR).toISOString();
   const details = { p256: "PKIX_ECDSA_P256_SHA_256", ed25519: "PKIX_ED25519" } as Partial<Record<KeyKind, string>>;
   const log = (baseUrl: string, key: SigningKey, id: Bytes) => ({
     baseUrl,
     hashAlgorithm: "SHA2_256",
-    publicKey: { rawBytes: key.spki.toBase64(), keyDetails: details[key.kind], validFor },
+    publicKey: { rawBytes: key.spki.toBase64(), keyDetails: details[key.kind], validFor: { start } },
     logId: { keyId: id.toBase64() },
   });
   const authority = (...chain: Issued[]) => ({
     subject: { organization: "lab", commonName: "lab" },
     uri: "https://ca.lab.test",
     certChain: { certificates: chain.map((certificate) => ({ rawBytes: certificate.der.toBase64() })) },
-    validFor,
+    validFor: { start },
   });
   const { rekor, rekor2, certificateLog } = instance;
   return {
