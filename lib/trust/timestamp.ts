@@ -55,8 +55,8 @@ export function tokenOfResponse(response: Bytes): Bytes {
   return reading("a timestamp", () => {
     if (response.length > MAX_TIMESTAMP) throw new FormatError("it is too large");
     const [status, token, more] = sequence(readDer(response));
-    // 0 is "granted", 1 "granted with changes".
-    if (smallNumberOf(sequence(status)[0]) > 1 || token === undefined || more !== undefined) {
+    // 0 is "granted"; others say that it is not, or not as it was asked for.
+    if (smallNumberOf(sequence(status)[0]) !== 0 || token === undefined || more !== undefined) {
       throw new FormatError("the authority did not grant it");
     }
     return token.bytes;
@@ -137,7 +137,7 @@ function parseToken(bytes: Bytes): Token {
   if (bytes.length > MAX_TIMESTAMP) throw new FormatError("it is too large");
   const [type, wrapped] = sequence(readDer(bytes));
   if (oidOf(type) !== OID.signedData) throw new FormatError("it is not signed");
-  const [, , content, ...rest] = sequence(children(expectTag(wrapped, 0xa0))[0]);
+  const [version, digests, content, ...rest] = sequence(children(expectTag(wrapped, 0xa0))[0]);
   const [contentType, octets] = sequence(content);
   if (oidOf(contentType) !== OID.tstInfo) throw new FormatError("it is no timestamp");
   const info = expectTag(children(expectTag(octets, 0xa0))[0], TAG.octetString).content;
@@ -148,7 +148,9 @@ function parseToken(bytes: Bytes): Token {
   if (certificates.length > MAX_CHAIN) throw new FormatError("it brings too many certificates");
   const signers = children(expectTag(rest.at(-1), TAG.set));
   if (signers.length !== 1) throw new FormatError(`it has ${signers.length} signers instead of one`);
-  return { info, certificates, signer: parseSigner(signers[0]), ...parseInfo(info) };
+  const signer = parseSigner(signers[0]), named = children(expectTag(digests, TAG.set)).map(hashOf);
+  if (smallNumberOf(version) !== 3 || !named.includes(signer.hash)) throw new FormatError("it contradicts itself");
+  return { info, certificates, signer, ...parseInfo(info) };
 }
 
 /** TSTInfo: RFC 3161, 2.4.2. */
@@ -171,7 +173,9 @@ function millisecondsOf(accuracy: Der): number {
 }
 
 function parseSigner(element: Der | undefined): Signer {
-  const [, identifier, digestAlgorithm, signed, algorithm, signature] = sequence(element);
+  const [version, identifier, digestAlgorithm, signed, algorithm, signature] = sequence(element);
+  // With 1 the signer is named by issuer and number, with 3 by the hash of its key: no timestamp is known to have that.
+  if (smallNumberOf(version) !== 1) throw new FormatError("its signer is named in a way that is not supported");
   const [issuer, serial] = sequence(identifier);
   const attributes = new Map<string, Der>();
   for (const attribute of children(expectTag(signed, 0xa0))) {
