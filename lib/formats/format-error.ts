@@ -4,3 +4,8 @@
 export class FormatError extends Error {
   override readonly name = "FormatError";
 }
+
+/** By its name: a part of the static file that is loaded late has this class a second time. */
+export function isFormatError(thrown: unknown): thrown is FormatError {
+  return thrown instanceof Error && thrown.name === "FormatError";
+}

@@ -1,7 +1,7 @@
 /** From a certificate to one that is trusted (RFC 5280, section 6, of it what signers' certificates use). */
 import { type Bytes, sameBytes } from "../base/bytes.ts";
 import { displayText } from "../base/byte-string.ts";
-import { FormatError } from "../formats/format-error.ts";
+import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../formats/x509.ts";
 import { type Hash, publicKeyOf, verifySignature } from "./keys.ts";
 import { reading, refuse } from "./verdict.ts";
@@ -116,7 +116,7 @@ export async function findPath(
   try {
     return await extend([leaf]);
   } catch (thrown) {
-    if (thrown instanceof FormatError) return void why(displayText(thrown.message));
+    if (isFormatError(thrown)) return void why(displayText(thrown.message));
     throw thrown;
   }
 }

@@ -18,13 +18,10 @@ import type { LogKey } from "./log-keys.ts";
 import { type PkiPolicy, verifyPki } from "./pki.ts";
 import { base64, count, hex, maybe, parseShape, someBase64 } from "./shape.ts";
 import { MAX_PAYLOAD, textsOf } from "./statement.ts";
-import { reading, type Refusal, refusal, refuse, type Trusted, type Verdict, verdictOf } from "./verdict.ts";
+import { firstTrusted, reading, type Refusal, refuse, type Trusted, type Verdict, verdictOf } from "./verdict.ts";
 
 /** The type of the layers; others in the same manifest are no signatures. */
 export const SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json";
-
-/** Layers of one manifest that are read: each signing adds one, and nothing takes the old ones away. */
-export const MAX_SIGNATURES = 100;
 
 const ANNOTATION = {
   signature: "dev.cosignproject.cosign/signature",
@@ -36,7 +33,7 @@ const ANNOTATION = {
 
 /** One layer: its blob, whose digest was proven, and its descriptor's annotations. */
 export interface Attachment {
-  payload: Bytes;
+  bytes: Bytes;
   annotations: Readonly<Record<string, string>>;
 }
 
@@ -54,30 +51,17 @@ export interface AttachmentKeyPolicy {
   logs?: readonly LogKey[];
 }
 
-/** One good signature is enough, and bad ones beside it do no harm; where there is none, the reasons of all are told. */
+/** Whether one of the signatures counts. */
 export async function verifyAttachments(
   attachments: readonly Attachment[],
   digest: Digest,
   policy: AttachmentPolicy,
 ): Promise<Verdict> {
-  if (attachments.length > MAX_SIGNATURES) {
-    return refusal(`it has ${attachments.length} signatures; at most ${MAX_SIGNATURES} are read`);
-  }
-  const refusals: Refusal[] = [];
-  for (const attachment of attachments) {
-    const verdict = await verifyAttachment(attachment, digest, policy);
-    if (verdict.trusted) return verdict;
-    refusals.push(verdict);
-  }
-  const [first] = refusals, reasons = new Set(refusals.map(({ reason }) => reason));
-  if (first === undefined) return refusal("it has no signature");
-  return reasons.size === 1
-    ? first
-    : refusal(`none of its ${refusals.length} signatures counts: ${[...reasons].join("; ")}`);
+  return await firstTrusted(attachments, (attachment) => verifyAttachment(attachment, digest, policy));
 }
 
-export async function verifyAttachment(
-  { payload, annotations }: Attachment,
+async function verifyAttachment(
+  { bytes: payload, annotations }: Attachment,
   digest: Digest,
   { signer: policy, acceptReference }: AttachmentPolicy,
 ): Promise<Verdict> {

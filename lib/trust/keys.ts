@@ -6,7 +6,7 @@
  */
 import { type Bytes, concatBytes } from "../base/bytes.ts";
 import { bitStringOf, oidOf, readDer, sequence, smallNumberOf, unsignedOf } from "../formats/der.ts";
-import { FormatError } from "../formats/format-error.ts";
+import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { pemBlocks } from "../formats/pem.ts";
 import { algorithmOf } from "../formats/x509.ts";
 
@@ -140,7 +140,7 @@ function rawSignature(der: Bytes, size: number): Bytes | undefined {
     }
     return concatBytes(new Uint8Array(size - r.length), r, new Uint8Array(size - s.length), s);
   } catch (thrown) {
-    if (thrown instanceof FormatError) return undefined;
+    if (isFormatError(thrown)) return undefined;
     throw thrown;
   }
 }

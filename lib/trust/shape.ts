@@ -3,7 +3,7 @@ import * as z from "zod/mini";
 import { displayText } from "../base/byte-string.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { decodeBase64 } from "../formats/base64.ts";
-import { FormatError } from "../formats/format-error.ts";
+import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { parseStrictJson } from "../formats/strict-json.ts";
 
 /** Base64 in the document, bytes in the result. */
@@ -35,7 +35,7 @@ function decoded(issues: z.core.$ZodRawIssue[], text: string, decode: (text: str
   try {
     return decode(text);
   } catch (thrown) {
-    if (!(thrown instanceof FormatError)) throw thrown;
+    if (!isFormatError(thrown)) throw thrown;
     issues.push({ code: "custom", input: text, message: thrown.message });
     return new Uint8Array();
   }

@@ -5,7 +5,7 @@
 import * as z from "zod/mini";
 import { type Bytes, concatBytes } from "../base/bytes.ts";
 import { encodeDer, TAG } from "../formats/der.ts";
-import { FormatError } from "../formats/format-error.ts";
+import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../formats/x509.ts";
 import { type Authority, MAX_CHAIN, type Period } from "./chain.ts";
 import { digestOf, type PublicKey, publicKeyOf } from "./keys.ts";
@@ -71,7 +71,7 @@ export async function parseTrustedRoot(bytes: Uint8Array): Promise<TrustedRoot> 
       try {
         made.push(await make(item));
       } catch (thrown) {
-        if (!(thrown instanceof FormatError)) throw thrown;
+        if (!isFormatError(thrown)) throw thrown;
         unusable.push(`${what}: ${thrown.message}`);
       }
     }

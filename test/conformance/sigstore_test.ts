@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { parseDigest } from "../../lib/base/digest.ts";
-import { FormatError } from "../../lib/formats/format-error.ts";
+import { isFormatError } from "../../lib/formats/format-error.ts";
 import { parsePublicKey } from "../../lib/trust/keys.ts";
 import { type BundlePolicy, type Subject, verifyBundle } from "../../lib/trust/sigstore-bundle.ts";
 import { parseTrustedRoot, type TrustedRoot } from "../../lib/trust/trusted-root.ts";
@@ -53,7 +53,7 @@ async function verify(name: string): Promise<Verdict> {
     return await verified(name);
   } catch (thrown) {
     // Of a root or a key, which the operator hands over, and which is not part of the verdict.
-    if (thrown instanceof FormatError) return { trusted: false, reason: `whom to trust: ${thrown.message}` };
+    if (isFormatError(thrown)) return { trusted: false, reason: `whom to trust: ${thrown.message}` };
     throw thrown;
   }
 }

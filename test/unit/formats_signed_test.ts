@@ -13,7 +13,7 @@ import {
   timeOf,
   unsignedOf,
 } from "../../lib/formats/der.ts";
-import { FormatError } from "../../lib/formats/format-error.ts";
+import { FormatError, isFormatError } from "../../lib/formats/format-error.ts";
 import { parseStrictJson } from "../../lib/formats/strict-json.ts";
 import * as der from "../lab/signing/der.ts";
 import { Random } from "../lab/random.ts";
@@ -86,7 +86,7 @@ Deno.test("strict JSON differs from the language's reader only where a name stan
       assert.ok(valid, text);
       parsed++;
     } catch (thrown) {
-      if (!(thrown instanceof FormatError)) throw thrown;
+      if (!isFormatError(thrown)) throw thrown;
       if (!valid) continue;
       assert.match(thrown.message, /twice/, text);
       twins++;

@@ -1,6 +1,7 @@
 /** The design's arrows: imports run downwards only, parsers do no I/O, and one place reads the environment. */
 import assert from "node:assert/strict";
 import { posix } from "node:path";
+import { LATE } from "../../scripts/launcher/parts.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
@@ -43,6 +44,7 @@ function imports(path: string): Import[] {
   for (const match of text.matchAll(/\bimport\("(\.[^"]+)"\)/g)) {
     found.push({ from: path, to: posix.join(posix.dirname(path), match[1] ?? ""), typeOnly: false });
   }
+  if (text.includes('import("cos/trust")')) found.push({ from: path, to: LATE["cos/trust"], typeOnly: false });
   return found;
 }
 
@@ -90,6 +92,34 @@ Deno.test("modules of the runtime that cost start-up time are loaded where they 
   // In the one bundled file an import at the top is paid for by every command.
   const wrong = all.filter((path) => /^import [^;]*from "node:/m.test(Deno.readTextFileSync(`${ROOT}${path}`)));
   assert.deepEqual(wrong, []);
+});
+
+Deno.test("what only some runs need is loaded where it is used, and its part of the static file has all that is used", () => {
+  const late = Object.entries(LATE);
+  // The bundle of the program leaves out exactly these.
+  const externals = [...Deno.readTextFileSync(`${ROOT}scripts/build`).matchAll(/--external (\S+)/g)].map(([, name]) =>
+    name
+  );
+  assert.deepEqual(externals, late.map(([name]) => name));
+  const used = new Set<string>();
+  for (const path of all) {
+    const text = Deno.readTextFileSync(`${ROOT}${path}`);
+    assert.doesNotMatch(text, /^(?:import|export) (?!type )[^;]*from "(?:cos\/trust|js-yaml|re2js|smol-toml)"/m, path);
+    for (const [, names = "", from = ""] of text.matchAll(/\{([^{}]*)\} = await import\("([^".]+)"\)/g)) {
+      const entry = LATE[from as keyof typeof LATE];
+      if (entry === undefined) continue;
+      const offered = Deno.readTextFileSync(`${ROOT}${entry}`);
+      for (const name of names.split(",").map((n) => n.split(":")[0]?.trim() ?? "").filter(Boolean)) {
+        assert.match(offered, new RegExp(`\\b${name}\\b`), `${entry} lacks ${name}`);
+        used.add(from);
+      }
+    }
+  }
+  assert.ok(used.size >= 3, `${[...used]}`);
+  // Types are free; anything else of this folder is reached through its part.
+  const outside = all.filter((path) => layerOf(path) !== "trust").flatMap(imports);
+  const early = outside.filter(({ to, typeOnly }) => layerOf(to) === "trust" && to !== LATE["cos/trust"] && !typeOnly);
+  assert.deepEqual(early, []);
 });
 
 Deno.test("the layering test sees imports of every form", () => {

@@ -1,16 +1,11 @@
 /** Signatures as cosign 2, skopeo and podman attach them: what is accepted, and what each fault is answered with. */
 import assert from "node:assert/strict";
 import { type Digest, parseDigest } from "../../lib/base/digest.ts";
-import {
-  type Attachment,
-  type AttachmentPolicy,
-  MAX_SIGNATURES,
-  verifyAttachments,
-} from "../../lib/trust/cosign-attachment.ts";
+import { type Attachment, type AttachmentPolicy, verifyAttachments } from "../../lib/trust/cosign-attachment.ts";
 import { parsePublicKey, type PublicKey } from "../../lib/trust/keys.ts";
 import type { KeylessPolicy } from "../../lib/trust/keyless.ts";
 import { logOfKey, parseTrustedRoot } from "../../lib/trust/trusted-root.ts";
-import { refusal } from "../../lib/trust/verdict.ts";
+import { MAX_SIGNATURES, refusal } from "../../lib/trust/verdict.ts";
 import { makeAttachment, REFERENCE, simpleSigning } from "../lab/signing/attachments.ts";
 import { IDENTITY, makeInstance, makeSigner, SIGNED_AT, trustedRoot } from "../lab/signing/instance.ts";
 import { KEY_KINDS, makeKey } from "../lab/signing/keys.ts";
@@ -139,8 +134,8 @@ Deno.test("optional may be left out", async () => {
 Deno.test("one good signature is enough, and bad ones do not stand in its way", async () => {
   const good = await keyed(simpleSigning(DIGEST)), payload = simpleSigning(DIGEST);
   const bad: Attachment[] = [
-    { payload, annotations: {} },
-    { payload, annotations: { "dev.cosignproject.cosign/signature": "!" } },
+    { bytes: payload, annotations: {} },
+    { bytes: payload, annotations: { "dev.cosignproject.cosign/signature": "!" } },
     await makeAttachment({ payload, key: stranger }),
     await keyed(simpleSigning(OTHER)),
   ];
@@ -203,7 +198,7 @@ Deno.test("with a key, the log counts only where the policy names one", async ()
   const foreign = await makeAttachment({ payload, key: stranger, log: rekor });
   const again = await keyed(simpleSigning(OTHER), { log: rekor });
   for (const source of [foreign, again]) {
-    const mixed = { payload, annotations: { ...source.annotations, ...signatureOf(await keyed(payload)) } };
+    const mixed = { bytes: payload, annotations: { ...source.annotations, ...signatureOf(await keyed(payload)) } };
     assert.equal(await reasonOf([mixed], { signer: signed }), "the log entry is of another signature");
   }
 });
@@ -286,7 +281,7 @@ Deno.test("what a signature by an identity lacks, it is refused for", async () =
   const attachment = await certified(), policy = { signer: keyless };
   const without = (name: string) => {
     const { [name]: _, ...annotations } = attachment.annotations;
-    return { payload: attachment.payload, annotations };
+    return { bytes: attachment.bytes, annotations };
   };
   assert.equal(
     await reasonOf([without("dev.sigstore.cosign/certificate")], policy),
@@ -326,7 +321,7 @@ Deno.test("a certificate of another instance, or signed after it ended, is not t
   // A good time of the log does not help a bad one of the authority.
   const stamped = await certified({ at: late, stampedBy: instance }), timely = await certified();
   const mixed = {
-    payload: timely.payload,
+    bytes: timely.bytes,
     annotations: {
       ...timely.annotations,
       "dev.sigstore.cosign/rfc3161timestamp": stamped.annotations["dev.sigstore.cosign/rfc3161timestamp"] ?? "",

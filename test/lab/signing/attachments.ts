@@ -53,7 +53,7 @@ export async function makeAttachment(request: AttachmentRequest): Promise<Attach
       SignedRFC3161Timestamp: response.toBase64(),
     });
   }
-  return { payload, annotations };
+  return { bytes: payload, annotations };
 }
 
 async function rekorBundle(log: LabLog, signed: Signed, at: Date) {
