@@ -128,7 +128,8 @@ function certificatesOf(annotations: Attachment["annotations"]): Bytes[] {
   const certificate = annotation(annotations, "certificate"), chain = annotation(annotations, "chain");
   if (certificate === undefined) return refuse("the signature brings no certificate");
   const leaf = reading("the signer's certificate", () => pemBlocks(certificate, "CERTIFICATE", 1));
-  const above = chain === undefined
+  // A certificate without a chain has an empty one.
+  const above = chain === undefined || chain === ""
     ? []
     : reading("the certificate's chain", () => pemBlocks(chain, "CERTIFICATE", MAX_CHAIN - 1));
   return [...leaf, ...above];

@@ -8,5 +8,5 @@ export { parsePublicKey, type PublicKey } from "./keys.ts";
 export { type KeylessPolicy } from "./keyless.ts";
 export { type LogKey } from "./log-keys.ts";
 export { BUNDLE, type BundleLayer, type BundlePolicy, type Subject, verifyBundles } from "./sigstore-bundle.ts";
-export { authorityOfBundle, logOfKey, parseTrustedRoot, type TrustedRoot } from "./trusted-root.ts";
+export { authorityOfPem, logOfKey, parseTrustedRoot, type TrustedRoot } from "./trusted-root.ts";
 export { type Identity, type Refusal, type Trusted, type Verdict } from "./verdict.ts";

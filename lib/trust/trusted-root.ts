@@ -6,6 +6,7 @@ import * as z from "zod/mini";
 import { type Bytes, concatBytes } from "../base/bytes.ts";
 import { encodeDer, TAG } from "../formats/der.ts";
 import { FormatError, isFormatError } from "../formats/format-error.ts";
+import { pemBlocks } from "../formats/pem.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../formats/x509.ts";
 import { type Authority, MAX_CHAIN, type Period } from "./chain.ts";
 import { digestOf, type PublicKey, publicKeyOf } from "./keys.ts";
@@ -96,13 +97,15 @@ export function authorityFrom(chain: readonly Certificate[], validFor: Period): 
   return { anchors: chain.slice(-1), intermediates: chain.slice(0, -1), validFor };
 }
 
-/** The CAs of an operator's own file: those that issued themselves are trusted, the others help to reach them. */
-export function authorityOfBundle(certificates: readonly Certificate[]): Authority {
-  return {
-    anchors: certificates.filter(isSelfIssued),
-    intermediates: certificates.filter((certificate) => !isSelfIssued(certificate)),
-    validFor: ALWAYS,
-  };
+/**
+ * The CAs of an operator's own PEM file: those that issued themselves are trusted, the others help to reach them.
+ * Throws `FormatError`.
+ */
+export function authorityOfPem(pem: string): Authority {
+  const certificates = pemBlocks(pem, "CERTIFICATE", MAX_CHAIN).map(parseCertificate),
+    anchors = certificates.filter(isSelfIssued);
+  if (anchors.length === 0) throw new FormatError("it holds no root certificate");
+  return { anchors, intermediates: certificates.filter((certificate) => !isSelfIssued(certificate)), validFor: ALWAYS };
 }
 
 /** A log of which the operator has the key alone. */

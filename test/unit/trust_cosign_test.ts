@@ -4,7 +4,7 @@ import { type Digest, parseDigest } from "../../lib/base/digest.ts";
 import { type Attachment, type AttachmentPolicy, verifyAttachments } from "../../lib/trust/cosign-attachment.ts";
 import { parsePublicKey, type PublicKey } from "../../lib/trust/keys.ts";
 import type { KeylessPolicy } from "../../lib/trust/keyless.ts";
-import { logOfKey, parseTrustedRoot } from "../../lib/trust/trusted-root.ts";
+import { authorityOfPem, logOfKey, parseTrustedRoot } from "../../lib/trust/trusted-root.ts";
 import { MAX_SIGNATURES, refusal } from "../../lib/trust/verdict.ts";
 import { makeAttachment, REFERENCE, simpleSigning } from "../lab/signing/attachments.ts";
 import { IDENTITY, makeInstance, makeSigner, SIGNED_AT, trustedRoot } from "../lab/signing/instance.ts";
@@ -328,6 +328,36 @@ Deno.test("a certificate of another instance, or signed after it ended, is not t
     },
   };
   assert.match(await reasonOf([mixed], policy), /not at 2026-11-20T12:11:00.000Z$/);
+});
+
+Deno.test("an operator's own CA and log, each from a file of theirs", async () => {
+  const logs = [await logOfKey(await parsePublicKey(instance.rekor.key.pem))];
+  const ofPem = (pem: string): KeylessPolicy => ({
+    root: {
+      logs,
+      certificateAuthorities: [authorityOfPem(pem)],
+      certificateLogs: [],
+      timestampAuthorities: [],
+      unusable: [],
+    },
+    identity: IDENTITY,
+    withoutCertificateLog: true,
+  });
+  const certificate = await makeSigner(instance, { withoutCertificateLog: true }),
+    attachment = await certified({ certificate });
+  assert.ok((await verifyAttachments([attachment], DIGEST, { signer: ofPem(instance.root.pem) })).trusted);
+  const bare = await certified({ certificate, chain: [] });
+  assert.ok(
+    (await verifyAttachments([bare], DIGEST, { signer: ofPem(instance.intermediate.pem + instance.root.pem) })).trusted,
+  );
+  assert.equal(
+    await reasonOf([bare], { signer: ofPem(instance.root.pem) }),
+    "the signer's certificate cannot be trusted: no trusted certificate issued it",
+  );
+  assert.throws(() => authorityOfPem(instance.intermediate.pem), {
+    name: "FormatError",
+    message: "it holds no root certificate",
+  });
 });
 
 Deno.test("a key in place of an identity, and the other way round", async () => {
