@@ -2,6 +2,7 @@
 import * as z from "zod/mini";
 import type { Bytes } from "../base/bytes.ts";
 import { FormatError } from "../formats/format-error.ts";
+import { isSelfIssued, parseCertificate } from "../formats/x509.ts";
 import { MAX_CHAIN } from "./chain.ts";
 import { MAX_WITNESSES, type Witnesses } from "./keyless.ts";
 import type { Hash } from "./keys.ts";
@@ -123,8 +124,14 @@ function certificatesOf(
   if (version === 3 ? chain !== undefined : certificate !== undefined) {
     throw new FormatError("its certificate is not in the form of its version");
   }
-  if (publicKey !== undefined) return undefined;
-  return certificate === undefined ? chain?.certificates.map(({ rawBytes }) => rawBytes) : [certificate.rawBytes];
+  const ders = (chain?.certificates ?? (certificate === undefined ? [] : [certificate])).map(({ rawBytes }) =>
+    rawBytes
+  );
+  // Whom to trust is the policy's to say: the format allows no root in a bundle, where older cosign's signatures have one.
+  if (ders.slice(1).some((der) => isSelfIssued(parseCertificate(der)))) {
+    throw new FormatError("it brings a root certificate of its own");
+  }
+  return publicKey === undefined ? ders : undefined;
 }
 
 function entryOf(given: z.infer<typeof entry>): LogEntry & { told: { kind: string; version: string } } {

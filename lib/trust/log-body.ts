@@ -3,6 +3,7 @@
  * could be given any entry (CVE-2022-36056, CVE-2026-22703).
  */
 import * as z from "zod/mini";
+import { displayText } from "../base/byte-string.ts";
 import { type Bytes, sameBytes } from "../base/bytes.ts";
 import { decodeBase64 } from "../formats/base64.ts";
 import { FormatError } from "../formats/format-error.ts";
@@ -141,7 +142,9 @@ function entryOf2(
   of: Entry["of"],
 ): Entry {
   const { keyDetails, x509Certificate: certificate, publicKey: key } = verifier;
-  if (keyDetails.endsWith("_PH")) throw new FormatError(`signatures of the kind ${keyDetails} are not supported`);
+  if (keyDetails.endsWith("_PH")) {
+    throw new FormatError(`signatures of the kind ${displayText(keyDetails, 40)} are not supported`);
+  }
   if ((certificate === undefined) === (key === undefined)) throw new FormatError("it names no key, or two");
   return {
     signature: content,

@@ -3,6 +3,7 @@
  * operator's own.
  */
 import * as z from "zod/mini";
+import { displayText } from "../base/byte-string.ts";
 import { type Bytes, concatBytes } from "../base/bytes.ts";
 import { encodeDer, TAG } from "../formats/der.ts";
 import { FormatError, isFormatError } from "../formats/format-error.ts";
@@ -39,7 +40,7 @@ const keyId = z.object({ keyId: someBase64 });
 // Unknown fields are let through: the file is the operator's own, and each year adds some.
 const log = z.object({
   baseUrl: z.string(),
-  hashAlgorithm: z.literal("SHA2_256"),
+  hashAlgorithm: z.string(),
   publicKey: z.object({ rawBytes: someBase64, keyDetails: z.string(), validFor: period }),
   logId: keyId,
   checkpointKeyId: maybe(keyId),
@@ -115,9 +116,15 @@ export async function logOfKey(key: PublicKey): Promise<LogKey> {
 
 const ALWAYS: Period = { start: new Date(0) };
 
-async function logOf({ baseUrl, publicKey, logId, checkpointKeyId }: z.infer<typeof log>): Promise<LogKey> {
+async function logOf(member: z.infer<typeof log>): Promise<LogKey> {
+  const { baseUrl, hashAlgorithm, publicKey, logId, checkpointKeyId } = member;
+  if (hashAlgorithm !== "SHA2_256") {
+    throw new FormatError(`its hash algorithm ${displayText(hashAlgorithm, 40)} is not supported`);
+  }
   const { keyDetails, rawBytes, validFor } = publicKey;
-  if (keyDetails.endsWith("_PH")) throw new FormatError(`keys of the kind ${keyDetails} are not supported`);
+  if (keyDetails.endsWith("_PH")) {
+    throw new FormatError(`keys of the kind ${displayText(keyDetails, 40)} are not supported`);
+  }
   const key = await publicKeyOf(keyDetails.startsWith("PKCS1_") ? spkiOfPkcs1(rawBytes) : rawBytes);
   return { key, id: (checkpointKeyId ?? logId).keyId, origin: originOf(baseUrl), validFor };
 }

@@ -240,6 +240,11 @@ Deno.test("the form of a bundle is that of its version", async () => {
     [change({ tlogEntries: [] }), /^the signature is in no transparency log$/],
   ];
   for (const [bundle, reason] of cases) assert.match(await reasonOf(bundle), reason);
+  const rooted = await makeBundle({
+    ...KINDS["0.1, message, promise"] as BundleRequest,
+    chain: [instance.intermediate, instance.root],
+  });
+  assert.equal(await reasonOf(rooted), "the bundle cannot be read: it brings a root certificate of its own");
   const { inclusionPromise: __, ...unpromised } = old.verificationMaterial.tlogEntries[0];
   old.verificationMaterial.tlogEntries = [unpromised];
   assert.match(await reasonOf(old), /a promise of its log is missing/);
@@ -385,7 +390,9 @@ Deno.test("what of a trusted root cannot be used is told, and what is malformed 
   const newer = structuredClone(rootJson) as BundleJson;
   newer.tlogs[1].publicKey.keyDetails = "PKIX_ED25519_PH";
   newer.ctlogs[0].publicKey.rawBytes = "MAUwAwYBKg==";
+  newer.tlogs[0].hashAlgorithm = "SHA2_512";
   assert.deepEqual((await parseTrustedRoot(encode(newer))).unusable, [
+    "a transparency log: its hash algorithm SHA2_512 is not supported",
     "a transparency log: keys of the kind PKIX_ED25519_PH are not supported",
     "a certificate log: its algorithm (1.2) is not supported: only ECDSA, Ed25519 and RSA",
   ]);
