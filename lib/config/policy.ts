@@ -5,17 +5,17 @@
 import type { Bytes } from "../base/bytes.ts";
 import { displayText } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
-import { FormatError } from "../formats/format-error.ts";
+import { isFormatError } from "../formats/format-error.ts";
 import type { ImageReference } from "../formats/reference.ts";
 import { writableByOthers } from "../system/ownership.ts";
-import { MAX_POLICY, parsePolicy, type PolicyFile, type PolicyScope, prepareScope } from "../trust/policy-file.ts";
-import type { Requirement } from "../trust/requirement.ts";
-import { scopesOf } from "../trust/scope.ts";
+import type { PolicyFile, PolicyScope, Requirement } from "../trust/mod.ts";
 import { listOptional } from "./files.ts";
 
 export interface Policy {
   /** Where it stands: a file, or the words that named a key. */
   origin: string;
+  /** It was written for this program. */
+  own: boolean;
   file: PolicyFile;
   /** Throws `CONFIGURATION`. */
   prepare(scope: PolicyScope): Promise<Requirement[]>;
@@ -44,11 +44,12 @@ export async function findPolicy({ root, key }: PolicyOptions): Promise<Policy |
 
 /** @param own it may use this program's own types of requirements. Undefined where there is no such file. */
 export async function readPolicy(path: string, root: string, own: boolean): Promise<Policy | undefined> {
-  const bytes = await readTrusted(path, true);
+  const bytes = await readTrusted(path);
   if (bytes === undefined) return undefined;
-  const file = parsed(path, bytes, own);
+  const file = await parsed(path, bytes, own);
   return {
     origin: path,
+    own,
     file,
     prepare: (scope) => prepared(path, scope, root),
     readsAttachments: (image) => own ? Promise.resolve(true) : attachmentsEnabled(root, image),
@@ -76,36 +77,38 @@ async function keyPolicy({ path, words }: { path: string; words: string }): Prom
   });
   return {
     origin: words,
-    file: parsed(words, new TextEncoder().encode(text), true),
+    own: true,
+    file: await parsed(words, new TextEncoder().encode(text), true),
     prepare: (scope) => prepared(words, scope, ""),
     readsAttachments: () => Promise.resolve(true),
   };
 }
 
-function parsed(path: string, bytes: Uint8Array, own: boolean): PolicyFile {
+/** @param path for messages. */
+async function parsed(path: string, bytes: Uint8Array, own: boolean): Promise<PolicyFile> {
+  const { parsePolicy } = await import("cos/trust");
+  return await orUnusable(path, () => parsePolicy(bytes, own));
+}
+
+async function prepared(origin: string, scope: PolicyScope, root: string): Promise<Requirement[]> {
+  const { prepareScope } = await import("cos/trust");
+  return await orUnusable(origin, () => prepareScope(scope, (path) => readTrusted(`${root}${path}`)));
+}
+
+async function orUnusable<T>(path: string, read: () => T | Promise<T>): Promise<T> {
   try {
-    return parsePolicy(bytes, own);
+    return await read();
   } catch (thrown) {
-    if (!(thrown instanceof FormatError)) throw thrown;
+    if (!isFormatError(thrown)) throw thrown;
     throw unusable(path, thrown.message, thrown);
   }
 }
 
-async function prepared(origin: string, scope: PolicyScope, root: string): Promise<Requirement[]> {
-  try {
-    return await prepareScope(scope, async (path) => {
-      const bytes = await readTrusted(`${root}${path}`, false);
-      if (bytes === undefined) throw new FormatError(`${path} does not exist`);
-      return bytes;
-    });
-  } catch (thrown) {
-    if (!(thrown instanceof FormatError)) throw thrown;
-    throw unusable(origin, thrown.message, thrown);
-  }
-}
+/** Of a policy, or of a key that it names. Bytes. */
+const MAX_FILE = 1024 * 1024;
 
 /** What decides whom to trust must be root's own, as must the directory it lies in. Throws `CONFIGURATION`. */
-async function readTrusted(path: string, optional: boolean): Promise<Bytes | undefined> {
+async function readTrusted(path: string): Promise<Bytes | undefined> {
   try {
     using file = await Deno.open(path);
     const status = await file.stat(), directory = await Deno.stat(path.slice(0, path.lastIndexOf("/")) || "/");
@@ -113,7 +116,7 @@ async function readTrusted(path: string, optional: boolean): Promise<Bytes | und
       const why = writableByOthers({ uid: uid ?? 0, mode: mode ?? 0 });
       if (why !== undefined) throw unusable(path, `${what} ${why}`);
     }
-    if (status.size > MAX_POLICY) throw unusable(path, `it is longer than ${MAX_POLICY} bytes`);
+    if (status.size > MAX_FILE) throw unusable(path, `it is longer than ${MAX_FILE} bytes`);
     const bytes = new Uint8Array(status.size);
     let at = 0;
     for (
@@ -125,9 +128,7 @@ async function readTrusted(path: string, optional: boolean): Promise<Bytes | und
     }
     return bytes.subarray(0, at);
   } catch (thrown) {
-    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) {
-      if (optional || thrown instanceof Deno.errors.NotFound) return undefined;
-    }
+    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return undefined;
     if (thrown instanceof CosError) throw thrown;
     throw unusable(path, "it cannot be read", thrown);
   }
@@ -141,9 +142,10 @@ async function attachmentsEnabled(root: string, image: ImageReference): Promise<
   const files = [];
   for (const name of names) {
     const path = `${directory}/${name}`;
-    files.push({ path, text: new TextDecoder().decode(await readTrusted(path, true)) });
+    files.push({ path, text: new TextDecoder().decode(await readTrusted(path)) });
   }
   const { attachments } = (await import("../formats/registries-d.ts")).parseRegistriesD(files);
+  const { scopesOf } = await import("cos/trust");
   const scope = scopesOf(image).find((one) => attachments.has(one));
   return scope !== undefined && attachments.get(scope) === true;
 }

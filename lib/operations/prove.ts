@@ -6,9 +6,7 @@ import type { ImageReference } from "../formats/reference.ts";
 import type { ResolvedImage } from "../oci/pull.ts";
 import { attachedSignatures, referringSignatures, type SignatureKind } from "../oci/signatures.ts";
 import type { Policy } from "../config/policy.ts";
-import type { Asked, Decision } from "../trust/evaluate.ts";
-import type { Context, Found, Need, Requirement } from "../trust/requirement.ts";
-import type { Trusted } from "../trust/verdict.ts";
+import type { Asked, Context, Decision, Found, Need, Requirement, Trusted } from "../trust/mod.ts";
 import type { System } from "../system/system.ts";
 import type { Source } from "./install-image.ts";
 import type { Waiver } from "./record-keeping.ts";
@@ -61,6 +59,8 @@ export async function prove(
     case "trusted":
       return verificationOf(judgement, judgement.decision.proofs[0], at);
     case "waived":
+      // Distributions ship that default for containers: nobody has said it of the machine's own system.
+      if (!policy.own && judgement.scope === "default") throw unproven(source, settings.image, policy.origin);
       return {
         scheme: "skipped",
         word: `insecureAcceptAnything in ${judgement.origin}`,
@@ -84,7 +84,7 @@ export async function judge(
 ): Promise<Judgement> {
   const { image: reference, builtAt } = settings, now = new Date(system.now());
   const named = await absolute(reference), scope = policy.file.scopeOf(named);
-  const { evaluate } = await import("../trust/evaluate.ts");
+  const { evaluate } = await import("cos/trust");
   if (scope === undefined) return { origin: policy.origin, scope: "directory", decision: DIRECTORY };
   const requirements = await policy.prepare(scope);
   if (requirements.some(({ needs }) => needs.length > 0) && now.getTime() < builtAt) throw wrongClock(now, builtAt);
@@ -175,23 +175,30 @@ function refused(source: Source, { origin, scope, decision }: Judgement): CosErr
   });
 }
 
-function unproven(source: Source, image: ImageReference): CosError {
-  const scope = image.kind === "registry" ? `"${image.host}/${image.repository}"` : '""';
-  const transport = image.kind === "registry" ? "docker" : image.kind === "layout" ? "oci" : image.kind;
-  const example = [
-    '{"default": [{"type": "reject"}], "transports": {' + `"${transport}": {`,
-    `  ${scope}: [{"type": "sigstoreSigned", "keyPath": "/etc/cos/release.pub",`,
-    '    "signedIdentity": {"type": "matchRepository"}}]}}}',
+/** @param origin a policy that accepts everything, if there is one. */
+function unproven(source: Source, image: ImageReference, origin?: string): CosError {
+  const why = origin === undefined
+    ? "there is no policy"
+    : `${origin} accepts anything by default, which is said of containers and not of this system`;
+  return new CosError("UNVERIFIED", `Refused ${subjectName(source)}: nothing proves who made it, for ${why}.`, {
+    hint: `Say in /etc/cos/policy.json whom to trust (docs/policy.md), for instance\n  ${examplePolicy(image)}\n  ` +
+      "or name a key with --key FILE. To install it all the same, say --no-verify; that is recorded.",
+  });
+}
+
+function examplePolicy(image: ImageReference): string {
+  const [transport, scope, requirement] = image.kind === "registry"
+    ? [
+      "docker",
+      `${image.host}/${image.repository}`,
+      '"type": "sigstoreSigned", "signedIdentity": {"type": "matchRepository"}',
+    ]
+    : [image.kind === "layout" ? "oci" : image.kind, "", '"type": "sigstoreBundle"'];
+  return [
+    `{"default": [{"type": "reject"}], "transports": {"${transport}": {`,
+    `  "${scope}": [{${requirement},`,
+    '    "keyPath": "/etc/cos/release.pub"}]}}}',
   ].join("\n  ");
-  return new CosError(
-    "UNVERIFIED",
-    `Refused ${subjectName(source)}: nothing proves who made it, for there is no policy.`,
-    {
-      hint:
-        `Say in /etc/cos/policy.json whom to trust (docs/policy.md), for instance\n  ${example}\n  or name a key with --key FILE. ` +
-        "To install it all the same, say --no-verify; that is recorded.",
-    },
-  );
 }
 
 function wrongClock(now: Date, builtAt: number): CosError {

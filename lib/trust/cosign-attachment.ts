@@ -60,7 +60,7 @@ export async function verifyAttachments(
   return await firstTrusted(attachments, (attachment) => verifyAttachment(attachment, digest, policy));
 }
 
-async function verifyAttachment(
+export async function verifyAttachment(
   { bytes: payload, annotations }: Attachment,
   digest: Digest,
   { signer: policy, acceptReference }: AttachmentPolicy,

@@ -1,7 +1,7 @@
 /** Keys and certificates as policies name them: paths of PEM files, or Base64 of their content (containers-policy.json(5)). */
 import * as z from "zod/mini";
 import type { Bytes } from "../base/bytes.ts";
-import { FormatError } from "../formats/format-error.ts";
+import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { pemBlocks } from "../formats/pem.ts";
 import { type Certificate, parseCertificate } from "../formats/x509.ts";
 import { parsePublicKey, type PublicKey } from "./keys.ts";
@@ -36,7 +36,7 @@ export async function contentsOf(
   }
   const files = [...named.paths ?? [], ...named.path === undefined ? [] : [named.path]];
   const contents = [];
-  for (const from of files) contents.push({ text: textOf(await read(from)), from });
+  for (const from of files) contents.push({ text: textOf(await present(from, read)), from });
   for (const data of [...named.datas ?? [], ...named.data === undefined ? [] : [named.data]]) {
     contents.push({ text: textOf(data), from: `${what} in the policy` });
   }
@@ -62,12 +62,19 @@ export async function certificatesOfFiles(what: string, named: Named, read: Read
   return certificates;
 }
 
+/** Throws `FormatError` where the file is missing. */
+export async function present(path: string, read: ReadFile): Promise<Bytes> {
+  const bytes = await read(path);
+  if (bytes === undefined) throw new FormatError(`${path} does not exist`);
+  return bytes;
+}
+
 /** A fault of a file names the file. */
 export async function placed<T>(from: string, read: () => T | Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (thrown) {
-    if (thrown instanceof FormatError) {
+    if (isFormatError(thrown)) {
       throw new FormatError(`${from} cannot be used: ${thrown.message}`, { cause: thrown });
     }
     throw thrown;

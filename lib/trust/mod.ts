@@ -2,11 +2,8 @@
  * What the rest of the program uses of this folder: loaded as `cos/trust`, where something is to be verified, so that no other run
  * reads it (scripts/launcher/parts.ts). Only values cross that border: an error's class would be another one on this side.
  */
-export { type Attachment, type AttachmentPolicy, SIMPLE_SIGNING, verifyAttachments } from "./cosign-attachment.ts";
-export { type WantedIdentity } from "./identity.ts";
-export { parsePublicKey, type PublicKey } from "./keys.ts";
-export { type KeylessPolicy } from "./keyless.ts";
-export { type LogKey } from "./log-keys.ts";
-export { BUNDLE, type BundleLayer, type BundlePolicy, type Subject, verifyBundles } from "./sigstore-bundle.ts";
-export { authorityOfPem, logOfKey, parseTrustedRoot, type TrustedRoot } from "./trusted-root.ts";
-export { type Identity, type Refusal, type Trusted, type Verdict } from "./verdict.ts";
+export { type Asked, type Decision, evaluate } from "./evaluate.ts";
+export { parsePolicy, type PolicyFile, type PolicyScope, prepareScope } from "./policy-file.ts";
+export { type Context, type Found, type Material, type Need, type Requirement } from "./requirement.ts";
+export { scopesOf } from "./scope.ts";
+export { type Trusted } from "./verdict.ts";

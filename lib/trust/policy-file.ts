@@ -4,7 +4,7 @@
  */
 import * as z from "zod/mini";
 import { displayText } from "../base/byte-string.ts";
-import { FormatError } from "../formats/format-error.ts";
+import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { parseStrictJson } from "../formats/strict-json.ts";
 import type { ImageReference } from "../formats/reference.ts";
 import type { ReadFile, Requirement, RequirementKind } from "./requirement.ts";
@@ -13,7 +13,7 @@ import { scopesOf, transportOf } from "./scope.ts";
 import { shaped } from "./shape.ts";
 
 /** Of a policy file. Bytes. */
-export const MAX_POLICY = 1024 * 1024;
+const MAX_POLICY = 1024 * 1024;
 
 interface Written {
   kind: RequirementKind;
@@ -72,7 +72,7 @@ export async function prepareScope({ name, requirements }: PolicyScope, files: R
   try {
     return await prepareAll(requirements, files);
   } catch (thrown) {
-    if (!(thrown instanceof FormatError)) throw thrown;
+    if (!isFormatError(thrown)) throw thrown;
     throw new FormatError(`in the scope "${name}": ${thrown.message}`, { cause: thrown });
   }
 }
@@ -100,7 +100,7 @@ function read(values: readonly unknown[], place: string, own: boolean, depth = 1
       const shape = shaped(kind.schema, value);
       return { kind, value: shape, inner: read(kind.inner?.(shape) ?? [], `${at}.requirements`, own, depth + 1) };
     } catch (thrown) {
-      if (!(thrown instanceof FormatError) || thrown.message.startsWith(at)) throw thrown;
+      if (!isFormatError(thrown) || thrown.message.startsWith(at)) throw thrown;
       throw new FormatError(`${at}: ${thrown.message}`, { cause: thrown });
     }
   });

@@ -61,4 +61,5 @@ export interface RequirementKind<T = unknown> {
   prepare(value: T, files: ReadFile, inner: readonly Requirement[]): Promise<Requirement>;
 }
 
-export type ReadFile = (path: string) => Promise<Bytes>;
+/** Undefined where there is no such file. */
+export type ReadFile = (path: string) => Promise<Bytes | undefined>;

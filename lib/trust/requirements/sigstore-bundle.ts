@@ -1,13 +1,13 @@
 /** Bundles as cosign 3 attaches them: by a key of the operator's, or by an identity that a Sigstore instance vouches for. */
 import * as z from "zod/mini";
 import { FormatError } from "../../formats/format-error.ts";
-import { datas, keysOfFiles, path, paths, placed } from "../key-files.ts";
+import { datas, keysOfFiles, path, paths, placed, present } from "../key-files.ts";
 import type { KeylessPolicy } from "../keyless.ts";
-import type { Found, RequirementKind } from "../requirement.ts";
+import type { ReadFile, RequirementKind } from "../requirement.ts";
 import { someBase64 } from "../shape.ts";
-import { type KeyPolicy, type Subject, verifyBundle } from "../sigstore-bundle.ts";
+import { type KeyPolicy, verifyBundle } from "../sigstore-bundle.ts";
 import { parseTrustedRoot } from "../trusted-root.ts";
-import { annotationsRefusal, annotationsSchema, anyOf } from "./any-of.ts";
+import { annotationsSchema, anySigned, withAnnotations } from "./any-of.ts";
 
 const schema = z.strictObject({
   type: z.literal("sigstoreBundle"),
@@ -37,38 +37,26 @@ export const sigstoreBundle: RequirementKind<Value> = {
       type: "sigstoreBundle",
       words: `signed in a Sigstore bundle by ${value.identity?.subject ?? signers.map(nameOf).join(" or ")}`,
       needs: ["bundles"],
-      verify: (material, { subjects }) =>
-        anyOf(
-          subjects.flatMap((subject) => candidates(subject, material.bundles?.get(subject.digest))),
-          signers,
-          async (
-            { subject, bundle },
-            signer,
-          ) => {
-            const verdict = await verifyBundle(bundle, subject, { signer, ...predicateTypes && { predicateTypes } });
-            return verdict.trusted ? annotationsRefusal(annotations, verdict) ?? verdict : verdict;
-          },
-          [...subjects.flatMap(({ digest }) => material.bundles?.get(digest)?.faults ?? [])],
-        ),
+      verify: (material, context) =>
+        anySigned(material, "bundles", context, signers, async ({ bytes }, subject, signer) => {
+          const policy = { signer, ...predicateTypes && { predicateTypes } };
+          return withAnnotations(annotations, await verifyBundle(bytes, subject, policy));
+        }),
     };
   },
 };
-
-function candidates(subject: Subject, found: Found | undefined) {
-  return (found?.layers ?? []).map(({ bytes }) => ({ subject, bundle: bytes }));
-}
 
 const nameOf = (signer: KeyPolicy | KeylessPolicy) =>
   "identity" in signer ? signer.identity.san : `the key ${signer.key.fingerprint}`;
 
 async function signersOf(
   value: Value,
-  read: Parameters<RequirementKind["prepare"]>[1],
+  read: ReadFile,
 ): Promise<(KeyPolicy | KeylessPolicy)[]> {
   const { keyPath, keyPaths, keyData, keyDatas, trustedRootPath, trustedRootData, identity, rsaPss } = value;
   const named = [trustedRootPath, trustedRootData].filter((one) => one !== undefined).length;
   if (named > 1) throw new FormatError("the trusted root must be named in one way, trustedRootPath or trustedRootData");
-  const bytes = trustedRootPath !== undefined ? await read(trustedRootPath) : trustedRootData;
+  const bytes = trustedRootPath !== undefined ? await present(trustedRootPath, read) : trustedRootData;
   const root = bytes === undefined
     ? undefined
     : await placed(trustedRootPath ?? "trustedRootData", () => parseTrustedRoot(bytes));

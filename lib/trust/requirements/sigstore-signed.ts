@@ -2,13 +2,13 @@
 import * as z from "zod/mini";
 import { FormatError } from "../../formats/format-error.ts";
 import { type AttachmentPolicy, verifyAttachment } from "../cosign-attachment.ts";
-import { certificatesOfFiles, datas, keysOfFiles, type Named, path, paths } from "../key-files.ts";
+import { certificatesOfFiles, contentsOf, datas, keysOfFiles, type Named, path, paths, placed } from "../key-files.ts";
 import type { PkiPolicy } from "../pki.ts";
 import type { ReadFile, RequirementKind } from "../requirement.ts";
 import { someBase64 } from "../shape.ts";
 import { checkIdentity, DEFAULT_IDENTITY, identityRefusal, signedIdentitySchema } from "../signed-identity.ts";
-import { authorityOfBundle, logOfKey } from "../trusted-root.ts";
-import { annotationsRefusal, annotationsSchema, anyOf } from "./any-of.ts";
+import { authorityOfPem, logOfKey } from "../trusted-root.ts";
+import { annotationsSchema, anySigned, withAnnotations } from "./any-of.ts";
 
 type Timed = AttachmentPolicy["signer"];
 /** The time of verifying is not known yet. */
@@ -63,17 +63,13 @@ export const sigstoreSigned: RequirementKind<Value> = {
       type: "sigstoreSigned",
       words: `signed with cosign or skopeo by ${who}`,
       needs: ["attachments"],
-      verify: (material, { subjects, reference, now }) => {
-        const found = subjects.map(({ digest }) => ({ digest, ...material.attachments?.get(digest) }));
-        const attachments = found.flatMap(({ digest, layers = [] }) =>
-          layers.map(({ bytes, annotations }) => ({ digest, attachment: { payload: bytes, annotations } }))
-        );
-        const faults = found.flatMap(({ faults = [] }) => faults);
-        return anyOf(attachments, signers, async ({ attachment, digest }, signer) => {
-          const acceptReference = (signed: string) => identityRefusal(signedIdentity, reference, signed);
-          const verdict = await verifyAttachment(attachment, digest, { signer: timed(signer, now), acceptReference });
-          return verdict.trusted ? annotationsRefusal(annotations, verdict) ?? verdict : verdict;
-        }, faults);
+      verify: (material, context) => {
+        const { reference, now } = context;
+        const acceptReference = (signed: string) => identityRefusal(signedIdentity, reference, signed);
+        return anySigned(material, "attachments", context, signers, async (layer, { digest }, signer) => {
+          const policy = { signer: timed(signer, now), acceptReference };
+          return withAnnotations(annotations, await verifyAttachment(layer, digest, policy));
+        });
       },
     };
   },
@@ -104,7 +100,8 @@ async function signersOf(value: Value, read: ReadFile): Promise<Signer[]> {
   if (fulcio !== undefined) {
     if (logs === undefined) throw new FormatError("fulcio needs a Rekor key (rekorPublicKeyPath or its like)");
     const { caPath, caData, oidcIssuer, subjectEmail } = fulcio;
-    const authority = authorityOfBundle(await certificatesOfFiles("ca", { path: caPath, data: caData }, read));
+    const [ca] = await contentsOf("ca", { path: caPath, data: caData }, read);
+    const authority = await placed(ca?.from ?? "ca", () => authorityOfPem(ca?.text ?? ""));
     const root = {
       certificateAuthorities: [authority],
       timestampAuthorities: [],
