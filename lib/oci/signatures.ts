@@ -2,7 +2,7 @@
 import { CosError } from "../base/errors.ts";
 import { type Digest, digestHex } from "../base/digest.ts";
 import { type Artifact, parseArtifact } from "../formats/artifact.ts";
-import { type Descriptor, MAX_MANIFEST, parseManifest } from "../formats/manifest.ts";
+import { type Descriptor, MAX_MANIFEST, MEDIA_TYPES, parseManifest } from "../formats/manifest.ts";
 import type { ResolvedImage } from "./pull.ts";
 import type { FetchedManifest, ImageSource } from "./source.ts";
 import { verifiedBytes, verifyBytes } from "./verified.ts";
@@ -64,7 +64,8 @@ export async function referringSignatures(
   for (const one of [...listed, ...entriesOf(tagged, source.name, found.result.faults)]) all.set(one.digest, one);
   for (const descriptor of all.values()) {
     // Lists may leave the type out, and give the configuration's in its place: only the artifact itself says.
-    const { artifactType } = descriptor;
+    const { artifactType, mediaType } = descriptor;
+    if (mediaType === MEDIA_TYPES.ociIndex || mediaType === MEDIA_TYPES.dockerList) continue;
     if (artifactType !== undefined && !kind.artifact.test(artifactType)) continue;
     await found.add(async () => {
       const artifact = parseArtifact(await fetched(source, descriptor, signal), source.name);
