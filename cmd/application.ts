@@ -3,6 +3,7 @@ import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
 import type { CommonFlags, CosContext } from "./context.ts";
 import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
 import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, word } from "./flags.ts";
+import type { TestFlags } from "./policy.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
 
 const deploy = buildCommand<ImageFlags, [string], CosContext>({
@@ -176,9 +177,46 @@ const boot = buildRouteMap({
   docs: { brief: "Boot counting and fallback" },
 });
 
+const { noVerify: _noVerify, size: _size, replaceLinks: _replaceLinks, state: _state, ...askingFlags } = imageFlags;
+
+const policyCheck = buildCommand<Omit<CommonFlags, "state">, [string?], CosContext>({
+  loader: async () => (await import("./policy.ts")).runCheck,
+  parameters: {
+    flags: { json: commonFlags.json, debug: commonFlags.debug },
+    positional: {
+      kind: "tuple",
+      parameters: [{
+        parse: String,
+        optional: true,
+        placeholder: "FILE",
+        brief: "A policy file (the one in force otherwise)",
+      }],
+    },
+  },
+  docs: {
+    brief: "Say in words what a policy asks of images, and find its mistakes",
+    fullDescription: "Reads the policy with all keys that it names. Changes nothing, and needs no network.",
+  },
+});
+
+const policyTest = buildCommand<TestFlags, [string], CosContext>({
+  loader: async () => (await import("./policy.ts")).runTest,
+  parameters: { flags: askingFlags, positional: { kind: "tuple", parameters: [imageArgument] } },
+  docs: {
+    brief: "Say whether IMAGE would be installed, requirement by requirement",
+    fullDescription:
+      "Fetches its manifest and signatures, not its layers, and asks the policy. Ends with 0 if it would be installed, 31 if not.",
+  },
+});
+
+const policy = buildRouteMap({
+  routes: { check: policyCheck, test: policyTest },
+  docs: { brief: "What may be installed, and who must have signed it" },
+});
+
 export const application = buildApplication(
   buildRouteMap({
-    routes: { deploy, upgrade, rollback, status, repair, boot },
+    routes: { deploy, upgrade, rollback, status, repair, boot, policy },
     docs: {
       brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",
     },

@@ -42,6 +42,10 @@ export interface Requirement {
   readonly type: string;
   /** Completes "The image must be …". */
   readonly words: string;
+  /** It says who made the image, or that nobody may ask. */
+  readonly proves: boolean;
+  /** What is most likely not meant by it. */
+  readonly doubt?: string | undefined;
   readonly needs: readonly Need[];
   verify(material: Material, context: Context, sofar: readonly Trusted[]): Promise<Answer>;
 }

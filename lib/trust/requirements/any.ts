@@ -17,6 +17,7 @@ export const any: RequirementKind<z.infer<typeof schema>> = {
     Promise.resolve({
       type: "anyOf",
       words: inner.map(({ words }) => words).join(", or "),
+      proves: inner.every(({ proves }) => proves),
       needs: [...new Set(inner.flatMap(({ needs }): readonly Need[] => needs))],
       verify: async (material, context, sofar: readonly Trusted[]) => {
         const reasons: string[] = [];

@@ -20,6 +20,7 @@ export const freshness: RequirementKind<{ maxAge: string }> = {
     Promise.resolve({
       type: "freshness",
       words: `signed or made less than ${maxAge} ago`,
+      proves: false,
       needs: [],
       verify: (_material, { created, now }, sofar) => {
         const limit = Number(maxAge.slice(0, -1)) * UNITS[maxAge.slice(-1) as keyof typeof UNITS];

@@ -14,6 +14,7 @@ export const imageLabels: RequirementKind<{ labels: Record<string, string> }> = 
     return Promise.resolve({
       type: "imageLabels",
       words: `labelled ${wanted.map(([name, value]) => `${name}=${value}`).join(" and ")}`,
+      proves: false,
       needs: [],
       verify: (_material, context) => {
         for (const [name, value] of wanted) {

@@ -11,6 +11,7 @@ export const acceptAnything: RequirementKind<object> = {
     Promise.resolve({
       type: "insecureAcceptAnything",
       words: "whatever it likes: nothing is verified",
+      proves: true,
       needs: [],
       verify: () => Promise.resolve("waived"),
     }),
@@ -24,6 +25,7 @@ export const reject: RequirementKind<object> = {
     Promise.resolve({
       type: "reject",
       words: "another one: all are refused",
+      proves: true,
       needs: [],
       verify: () => Promise.resolve(refusal("the policy rejects all images of this scope")),
     }),

@@ -11,6 +11,7 @@ export const signedBy: RequirementKind<object> = {
     Promise.resolve({
       type: "signedBy",
       words: "signed with OpenPGP, which cos does not read: all are refused",
+      proves: true,
       needs: [],
       verify: () =>
         Promise.resolve(refusal("the policy asks for an OpenPGP signature (signedBy), which cos does not read")),

@@ -36,6 +36,7 @@ export const sigstoreBundle: RequirementKind<Value> = {
     return {
       type: "sigstoreBundle",
       words: `signed in a Sigstore bundle by ${value.identity?.subject ?? signers.map(nameOf).join(" or ")}`,
+      proves: true,
       needs: ["bundles"],
       verify: (material, context) =>
         anySigned(material, "bundles", context, signers, async ({ bytes }, subject, signer) => {

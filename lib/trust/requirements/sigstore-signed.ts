@@ -62,6 +62,11 @@ export const sigstoreSigned: RequirementKind<Value> = {
     return {
       type: "sigstoreSigned",
       words: `signed with cosign or skopeo by ${who}`,
+      proves: true,
+      doubt: value.signedIdentity === undefined
+        ? "cosign signs the repository's name without a tag, and the whole name is compared here: " +
+          'say "signedIdentity": {"type": "matchRepository"} for its signatures.'
+        : undefined,
       needs: ["attachments"],
       verify: (material, context) => {
         const { reference, now } = context;
