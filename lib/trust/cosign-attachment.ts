@@ -18,10 +18,7 @@ import type { LogKey } from "./log-keys.ts";
 import { type PkiPolicy, verifyPki } from "./pki.ts";
 import { base64, count, hex, maybe, parseShape, someBase64 } from "./shape.ts";
 import { MAX_PAYLOAD, textsOf } from "./statement.ts";
-import { firstTrusted, reading, type Refusal, refuse, type Trusted, type Verdict, verdictOf } from "./verdict.ts";
-
-/** The type of the layers; others in the same manifest are no signatures. */
-export const SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json";
+import { reading, type Refusal, refuse, type Trusted, type Verdict, verdictOf } from "./verdict.ts";
 
 const ANNOTATION = {
   signature: "dev.cosignproject.cosign/signature",
@@ -49,15 +46,6 @@ export interface AttachmentKeyPolicy {
   pss?: boolean;
   /** Then one of these logs must have promised to list the signature; else what it brings of a log is not looked at. */
   logs?: readonly LogKey[];
-}
-
-/** Whether one of the signatures counts. */
-export async function verifyAttachments(
-  attachments: readonly Attachment[],
-  digest: Digest,
-  policy: AttachmentPolicy,
-): Promise<Verdict> {
-  return await firstTrusted(attachments, (attachment) => verifyAttachment(attachment, digest, policy));
 }
 
 export async function verifyAttachment(

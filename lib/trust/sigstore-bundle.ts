@@ -7,7 +7,7 @@ import { type Certified, type KeylessPolicy, provenTimes, verifyEntries, verifyK
 import { digestOf, notSignedBy, type PublicKey, verifySignature } from "./keys.ts";
 import { preAuthEncoding, SIGNATURE_PREDICATE, verifyStatement } from "./statement.ts";
 import type { TrustedRoot } from "./trusted-root.ts";
-import { firstTrusted, reading, refuse, type Trusted, type Verdict, verdictOf } from "./verdict.ts";
+import { reading, refuse, type Trusted, type Verdict, verdictOf } from "./verdict.ts";
 
 /** What is said to be signed. */
 export interface Subject {
@@ -27,23 +27,6 @@ export interface BundlePolicy {
   /** Which statements count as "signed"; only that of `cosign sign` unless the policy names others. */
   predicateTypes?: readonly string[];
   signer: KeyPolicy | KeylessPolicy;
-}
-
-/** A layer of a referring artifact: the bundle's text. */
-export interface BundleLayer {
-  bytes: Uint8Array;
-}
-
-/** The type of those layers, and of the artifact. */
-export const BUNDLE = /^application\/vnd\.dev\.sigstore\.bundle(?:\+json;version=0\.[123]|\.v0\.3\+json)$/;
-
-/** Whether one of the bundles counts. */
-export async function verifyBundles(
-  bundles: readonly BundleLayer[],
-  subject: Subject,
-  policy: BundlePolicy,
-): Promise<Verdict> {
-  return await firstTrusted(bundles, ({ bytes }) => verifyBundle(bytes, subject, policy));
 }
 
 export async function verifyBundle(bundle: Uint8Array, subject: Subject, policy: BundlePolicy): Promise<Verdict> {

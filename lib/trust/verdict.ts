@@ -78,30 +78,3 @@ export function reading<T>(what: string, read: () => T): T {
     throw thrown;
   }
 }
-
-/** Signatures of one image that are read, of one scheme: each signing adds one, and nothing takes the old ones away. */
-export const MAX_SIGNATURES = 100;
-
-/** One good signature is enough, and bad ones beside it do no harm; where there is none, the reasons of all are told. */
-export async function firstTrusted<T>(
-  signatures: readonly T[],
-  verify: (signature: T) => Promise<Verdict>,
-): Promise<Verdict> {
-  if (signatures.length > MAX_SIGNATURES) {
-    return refusal(`it has ${signatures.length} signatures; at most ${MAX_SIGNATURES} are read`);
-  }
-  const refusals: Refusal[] = [];
-  for (const signature of signatures) {
-    const verdict = await verify(signature);
-    if (verdict.trusted) return verdict;
-    refusals.push(verdict);
-  }
-  const [first] = refusals, reasons = new Set(refusals.map(({ reason }) => reason));
-  if (first === undefined) return refusal("it has no signature");
-  if (reasons.size === 1) return first;
-  const told = [...reasons].slice(0, MAX_REASONS), more = reasons.size > MAX_REASONS ? "; …" : "";
-  return refusal(`none of its ${refusals.length} signatures counts: ${told.join("; ")}${more}`);
-}
-
-/** More would not be read by anybody. */
-const MAX_REASONS = 5;

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { type Digest, parseDigest } from "../../lib/base/digest.ts";
 import { isFormatError } from "../../lib/formats/format-error.ts";
-import { type Attachment, type AttachmentPolicy, verifyAttachments } from "../../lib/trust/cosign-attachment.ts";
+import { type Attachment, type AttachmentPolicy, verifyAttachment } from "../../lib/trust/cosign-attachment.ts";
 import { parsePublicKey } from "../../lib/trust/keys.ts";
 import { type BundlePolicy, verifyBundle } from "../../lib/trust/sigstore-bundle.ts";
 import { logOfKey, parseTrustedRoot } from "../../lib/trust/trusted-root.ts";
@@ -208,7 +208,7 @@ const ATTACHMENTS: Record<
 
 for (const [scheme, { attachment, policy, unsigned, flips = 40 }] of Object.entries(ATTACHMENTS)) {
   Deno.test(`each change is refused: ${scheme}`, async () => {
-    const verify = (document: unknown) => verifyAttachments([closed(document)], DIGEST, policy);
+    const verify = (document: unknown) => verifyAttachment(closed(document), DIGEST, policy);
     await refusedBut(scheme, opened(attachment), unsigned, flips, verify);
   });
 }
@@ -235,7 +235,7 @@ Deno.test("whatever is damaged, the answer is a value", async () => {
       [name]: new TextDecoder().decode(random.mutate(new TextEncoder().encode(text))),
     };
     const changed = { bytes: round % 5 === 0 ? random.mutate(payload) as typeof payload : payload, annotations };
-    counts[(await verifyAttachments([changed], DIGEST, policy)).trusted ? "accepted" : "refused"]++;
+    counts[(await verifyAttachment(changed, DIGEST, policy)).trusted ? "accepted" : "refused"]++;
   }
   // Of what the operator hands over the reader says that it is malformed.
   for (let round = 0; round < 500; round++) {
