@@ -1,4 +1,5 @@
 /** Fetching the signatures of an image. What they are worth is for `lib/trust` to say; here their bytes are proven by digest. */
+import type { Bytes } from "../base/bytes.ts";
 import { CosError } from "../base/errors.ts";
 import { type Digest, digestHex } from "../base/digest.ts";
 import { type Artifact, parseArtifact } from "../formats/artifact.ts";
@@ -6,8 +7,6 @@ import { type Descriptor, MAX_MANIFEST, MEDIA_TYPES, parseManifest } from "../fo
 import type { ResolvedImage } from "./pull.ts";
 import type { FetchedManifest, ImageSource } from "./source.ts";
 import { verifiedBytes, verifyBytes } from "./verified.ts";
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A layer of an artifact with its descriptor's annotations. */
 export interface SignatureLayer {
