@@ -25,6 +25,7 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
       dryRun: word("Print what would be done, and do nothing"),
       acceptRunning: word("The running system is still on trial, and it is good (as cos boot good says it)"),
       try: word("Give it one boot instead of three to say that it is good; refused where GRUB cannot count"),
+      allowDowngrade: word("Install an image that is older than what ran well here; that is recorded"),
       retryBad: word("Install an image that was tried on this machine before and fell back"),
       ...imageFlags,
     },

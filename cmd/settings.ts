@@ -8,6 +8,7 @@ import { credentialLookup } from "../lib/config/credentials.ts";
 import { mirrorLookup } from "../lib/config/mirrors.ts";
 import { operatorName } from "../lib/config/operator.ts";
 import { parseReference } from "../lib/formats/reference.ts";
+import type { Waiver } from "../lib/operations/record-keeping.ts";
 import type { ImageSettings } from "../lib/operations/upgrade.ts";
 import { helperRunner } from "../lib/system/credential-helper.ts";
 import type { System } from "../lib/system/system.ts";
@@ -48,8 +49,11 @@ export function imageSettings(image: string, flags: ImageFlags, system: System, 
         key: flags.key === undefined ? undefined : { path: flags.key, words: `--key ${flags.key}` },
       });
     },
-    waiver: flags.noVerify === true
-      ? { word: "--no-verify", by: operatorName(environment, system.kernel.getuid()) }
-      : undefined,
+    waiver: flags.noVerify === true ? saidBy(system, "--no-verify") : undefined,
   };
+}
+
+/** A word of the operator's, and who said it, for the record. */
+export function saidBy({ kernel }: System, word: string): Waiver {
+  return { word, by: operatorName(environment, kernel.getuid()) };
 }

@@ -2,13 +2,14 @@ import { planUpgradeOnly, upgrade, type UpgradePlan } from "../lib/operations/up
 import { renderPlan, renderSlots } from "../lib/ui/status.ts";
 import { type CosContext, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
-import { imageSettings } from "./settings.ts";
+import { imageSettings, saidBy } from "./settings.ts";
 
 export interface UpgradeFlags extends ImageFlags {
   readonly dryRun?: boolean;
   readonly acceptRunning?: boolean;
   readonly retryBad?: boolean;
   readonly try?: boolean;
+  readonly allowDowngrade?: boolean;
 }
 
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
@@ -18,6 +19,7 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: s
       acceptRunning: flags.acceptRunning === true,
       retryBad: flags.retryBad === true,
       once: flags.try === true,
+      allowDowngrade: flags.allowDowngrade === true ? saidBy(system, "--allow-downgrade") : undefined,
     };
     if (flags.dryRun) {
       const plan = await planUpgradeOnly(system, settings, signal);

@@ -49,6 +49,14 @@ const imageRecord = z.looseObject({
   verification,
   version: z.optional(z.string()),
   name: z.optional(z.string()),
+  /** Whose versions are compared with one another: the image's own word, or its repository. */
+  product: z.optional(z.string()),
+  /** `org.opencontainers.image.version`. */
+  label: z.optional(z.string()),
+  /** As its configuration says. */
+  created: z.optional(z.string()),
+  /** It is older than what ran well here, and somebody allowed that. */
+  downgrade: z.optional(z.looseObject({ from: z.string(), word: z.string(), by: z.string() })),
   /** Bytes of the files in it, as they were unpacked. */
   contentBytes: z.optional(z.number()),
   installedAt: z.string(),
@@ -83,12 +91,24 @@ const badSystem = z.looseObject({
 });
 export type BadSystem = z.infer<typeof badSystem>;
 
+/** The newest system of a product that ran well here. */
+const floor = z.looseObject({
+  label: z.optional(z.string()),
+  version: z.optional(z.string()),
+  created: z.optional(z.string()),
+  digest: z.optional(digest),
+  at: z.string(),
+});
+export type Floor = z.infer<typeof floor>;
+
 const recordSchema = z.looseObject({
   schemaVersion: z.number(),
   /** By the UUID of the filesystem inside, which no rename changes. */
   images: z.record(z.string(), imageRecord),
   operations: z.array(operation),
   bad: z.optional(z.array(badSystem)),
+  /** By product. */
+  floors: z.optional(z.record(z.string(), floor)),
 });
 export type InstallRecord = z.infer<typeof recordSchema>;
 

@@ -6,11 +6,12 @@ import { removeRecord } from "../state/record-file.ts";
 import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { formatReference } from "../formats/reference.ts";
+import { originOf } from "./downgrade.ts";
 import { checkSpace, installImage, removeTransition } from "./install-image.ts";
 import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
 import { Session, type View } from "./session.ts";
 import { prove } from "./prove.ts";
-import { resolveSource } from "./source.ts";
+import { resolvedImage, resolveSource } from "./source.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
 import type { ImageSettings } from "./upgrade.ts";
@@ -35,7 +36,10 @@ export async function deploy(
     if (plan === undefined) throw new Error("an empty partition has a plan");
     signal.throwIfAborted();
     noteImages(session, {
-      [installed.uuid]: newImageRecord(formatReference(settings.image), installed, verification, system.now()),
+      [installed.uuid]: {
+        ...newImageRecord(formatReference(settings.image), installed, verification, system.now()),
+        ...originOf(resolvedImage(source), settings.image),
+      },
     });
     events({ kind: "phase", phase: "switch", text: "Putting it in place" });
     const warnings = await switchSlots(session, ready, plan);

@@ -16,7 +16,7 @@ import { registryEndpoint } from "../oci/endpoint.ts";
 import { DockerArchiveSource } from "../oci/docker-archive.ts";
 import { LayoutSource } from "../oci/layout.ts";
 import { OciArchiveSource } from "../oci/oci-archive.ts";
-import { resolveImage } from "../oci/pull.ts";
+import { type ResolvedImage, resolveImage } from "../oci/pull.ts";
 import { RegistrySource } from "../oci/registry.ts";
 import type { ImageSource } from "../oci/source.ts";
 import type { System } from "../system/system.ts";
@@ -78,6 +78,11 @@ function thisPlatform(): MachinePlatform {
   return platformOf(Deno.build.arch, () => x86Level(readTextFile("/proc/cpuinfo") ?? ""));
 }
 
+/** Undefined for a directory. */
+export function resolvedImage(source: Source): ResolvedImage | undefined {
+  return source.kind === "image" ? source.image : undefined;
+}
+
 export function sourceDigest(source: Source): Digest | undefined {
-  return source.kind === "image" ? source.image.digest : undefined;
+  return resolvedImage(source)?.digest;
 }

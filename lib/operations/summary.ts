@@ -17,6 +17,8 @@ export interface SlotSummary {
   source?: string;
   digest?: Digest;
   verification?: Verification;
+  /** It is older than what ran well here before. */
+  downgrade?: { from: string; word: string; by: string };
   installedAt?: string;
   /** `unknown` where no record tells. */
   boot?: BootState | "unknown";
@@ -51,6 +53,7 @@ export function describeSlots(
       source: known?.source,
       digest: known?.digest as Digest | undefined,
       verification: known?.verification,
+      downgrade: known?.downgrade,
       installedAt: known?.installedAt,
       boot: known?.boot ?? "unknown",
       label: image.label,

@@ -5,6 +5,7 @@ import { type CountObstacle, OBSTACLES, writeTries } from "../boot/counter.ts";
 import { type ImageRecord, type InstallRecord, knownBad, withBad, withoutBad } from "../formats/record.ts";
 import { readTextFile } from "../machine/files.ts";
 import type { Slot } from "../state/switch.ts";
+import { withFloor } from "./downgrade.ts";
 import { noteOperation } from "./record-keeping.ts";
 import type { Session, View } from "./session.ts";
 
@@ -82,7 +83,8 @@ export async function markGood(session: Session, how: string): Promise<void> {
     (record) => {
       if (found?.image === undefined) return record;
       const { failedChecks: _, ...image } = { ...found.image, boot: "good" as const, armed: false };
-      return withoutBad({ ...record, images: { ...record.images, [found.uuid]: image } }, image.digest);
+      const next = withoutBad({ ...record, images: { ...record.images, [found.uuid]: image } }, image.digest);
+      return withFloor(next, image, at);
     },
   );
 }

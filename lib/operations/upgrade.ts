@@ -9,7 +9,8 @@ import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../st
 import type { System } from "../system/system.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import { announcedBytes, checkSpace, installImage, removeTransition, type Source } from "./install-image.ts";
-import { newImageRecord, noteImages, noteOperation, onTrial } from "./record-keeping.ts";
+import { floorsOf, judgeAge, originOf, refuseDowngrade } from "./downgrade.ts";
+import { newImageRecord, noteImages, noteOperation, onTrial, type Waiver } from "./record-keeping.ts";
 import {
   look,
   refuseNamelessRunning,
@@ -20,7 +21,7 @@ import {
   type View,
 } from "./session.ts";
 import { type ProofSettings, prove } from "./prove.ts";
-import { resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
+import { resolvedImage, resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
 import { inspectImages } from "./inspect-images.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
@@ -49,6 +50,8 @@ export interface UpgradeSettings extends ImageSettings {
   acceptRunning: boolean;
   /** `--try`: the new system gets one boot, and is kept only if it says in it that it is good. */
   once: boolean;
+  /** `--allow-downgrade`, and who said it: also an image that is older than what ran well here. */
+  allowDowngrade?: Waiver;
   /** `--retry-bad`: also an image that fell back on this machine. */
   retryBad: boolean;
 }
@@ -74,6 +77,8 @@ export interface UpgradePlan {
   keep: Slot;
   /** So many boots GRUB will give the new system, if that can mark itself good; 0: nothing falls back by itself. */
   trial: 0 | 1 | 3;
+  /** It is older than what ran well here, which was allowed. */
+  downgradeFrom?: string;
   warnings: string[];
 }
 
@@ -135,7 +140,9 @@ async function planUpgrade(
   if (keep === undefined) throw new Error("a running image with a slot's name has a slot to keep");
   const source = await resolveSource(system, settings, signal), digest = sourceDigest(source);
   const verification = await prove(system, source, settings, signal);
-  const action = whatToDo(view, digest);
+  const action = whatToDo(view, digest), origin = originOf(resolvedImage(source), settings.image);
+  const age = action === "nothing" ? {} : judgeAge(floorsOf(system, view), origin);
+  refuseDowngrade(source.name, age, settings.allowDowngrade !== undefined);
   // What is there already may be asked for again and again, by a controller too.
   if (action !== "nothing") {
     refuseKnownBad(view.record.record, digest, settings.retryBad);
@@ -156,7 +163,8 @@ async function planUpgrade(
     before: describeSlots(view),
     keep,
     trial: action !== "install" || !view.state.counts ? 0 : settings.once ? 1 : 3,
-    warnings: warning === undefined ? [] : [warning],
+    downgradeFrom: age.older?.floor,
+    warnings: [warning, age.warning].flatMap((text) => text ?? []),
   };
 }
 
@@ -202,12 +210,13 @@ async function applyUpgrade(
       const installed = await installImage(session, plan.source, settings, signal);
       try {
         const ready = session.look();
+        const grown = grownUp(session, start, plan, settings, installed.os.version);
         const arm = ready.state.counts && installed.marksItself;
         if (settings.once && !arm) throw cannotTry(plan.source.name, CANNOT_MARK);
         const switchPlan = planSwitch(ready.state, { kind: "upgrade", arm, once: settings.once });
         if (switchPlan === undefined) throw new Error("a state with a slot to keep has a plan");
         signal.throwIfAborted();
-        const record = newImageRecord(source, installed, plan.verification, system.now());
+        const record = { ...newImageRecord(source, installed, plan.verification, system.now()), ...grown };
         noteImages(session, { ...provenByRunning(start), [installed.uuid]: arm ? onTrial(record) : record });
         const unarmed = ready.state.counts && !arm ? [notArmed(CANNOT_MARK)] : [];
         for (const text of unarmed) session.events({ kind: "warning", text });
@@ -221,6 +230,27 @@ async function applyUpgrade(
       }
     }
   }
+}
+
+/**
+ * What the record keeps of an image's age. Its own os-release is only known now that it is unpacked: the label beside it may be
+ * missing, or of somebody who forgot it. Throws `DOWNGRADE`.
+ */
+function grownUp(
+  { system }: Session,
+  start: View,
+  { source, downgradeFrom }: UpgradePlan,
+  { image, allowDowngrade }: UpgradeSettings,
+  version: string | undefined,
+): Partial<ImageRecord> {
+  const origin = originOf(resolvedImage(source), image);
+  const age = judgeAge(floorsOf(system, start), { product: origin.product, version });
+  refuseDowngrade(source.name, age, allowDowngrade !== undefined);
+  const from = downgradeFrom ?? age.older?.floor;
+  return {
+    ...origin,
+    ...(from !== undefined && allowDowngrade !== undefined && { downgrade: { from, ...allowDowngrade } }),
+  };
 }
 
 /** Where nothing counts boots, nothing marks a system good; but one that runs `cos upgrade` did boot. */

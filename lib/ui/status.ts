@@ -41,6 +41,7 @@ function slotLines(slot: SlotSummary): string[] {
   detail("from", slot.source);
   detail("digest", slot.digest);
   detail("proof", proof(slot));
+  detail("age", downgradeText(slot));
   detail("state", bootText(slot));
   if (slot.labelFits === false) detail("label", `${slot.label || "none"}, not the one that old boot entries look for`);
   return lines;
@@ -63,6 +64,11 @@ export function proofText(verification: Verification): string {
   const who = identity !== undefined ? `${identity} (vouched for by ${issuer ?? "?"})` : `key ${key ?? "?"}`;
   const signed = time === undefined ? "" : ` at ${when(time)}`;
   return `${scheme}: signed by ${who}${signed}; by ${policy ?? "a policy"}, scope "${scope ?? "?"}"`;
+}
+
+function downgradeText({ downgrade }: SlotSummary): string | undefined {
+  if (downgrade === undefined) return undefined;
+  return `OLDER than ${downgrade.from}, which ran well here: allowed with ${downgrade.word} by ${downgrade.by}`;
 }
 
 function bootText({ boot, installedAt }: SlotSummary): string {
@@ -135,6 +141,7 @@ export function renderPlan(plan: UpgradePlan): string {
   if (keep !== undefined) detail("passive", `becomes ${systemName(keep)}, the ${keep.slot} system of now`);
   const lost = plan.before.find(({ slot, present, sameAsActive }) => slot !== plan.keep && present && !sameAsActive);
   if (plan.action === "install" && lost !== undefined) detail("removed", systemName(lost));
+  if (plan.downgradeFrom !== undefined) detail("age", `OLDER than ${plan.downgradeFrom}, which ran well here: allowed`);
   for (const warning of plan.warnings) lines.push(`Warning: ${warning}`);
   return `${lines.join("\n")}\n`;
 }

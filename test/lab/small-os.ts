@@ -11,6 +11,10 @@ export interface SmallOsOptions {
   /** Entries to leave out, or to put in the place of the usual ones, by path. */
   replace?: Record<string, t.TarEntry | undefined>;
   more?: t.TarItem[];
+  /** Of the image's configuration. */
+  labels?: Record<string, string>;
+  /** ISO 8601. */
+  created?: string;
 }
 
 /** The entries of a system of that version. */
@@ -35,6 +39,8 @@ export function writeSmallOs(directory: string, images: Record<string, SmallOsOp
   const specs = Object.fromEntries(
     Object.entries(images).map(([tag, options]) => [tag, {
       layers: [packLayer(t.tar(smallSystem(tag, options)), "gzip")],
+      labels: options.labels,
+      created: options.created,
     }]),
   );
   return Object.fromEntries(writeLayout(directory, specs).map(({ tag, descriptor }) => [tag, descriptor.digest]));
