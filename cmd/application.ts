@@ -4,6 +4,7 @@ import type { CommonFlags, CosContext } from "./context.ts";
 import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
 import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, word } from "./flags.ts";
 import type { TestFlags } from "./policy.ts";
+import type { VerifyFlags } from "./verify.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
 
 const deploy = buildCommand<ImageFlags, [string], CosContext>({
@@ -210,6 +211,31 @@ const policyTest = buildCommand<TestFlags, [string], CosContext>({
   },
 });
 
+const verify = buildCommand<VerifyFlags, [string?], CosContext>({
+  loader: async () => (await import("./verify.ts")).runVerify,
+  parameters: {
+    flags: {
+      slot: {
+        kind: "enum",
+        values: ["active", "passive"],
+        optional: true,
+        brief: "Compare this installed system, file by file, with the image that it was installed from",
+      },
+      ...imageFlags,
+    },
+    positional: { kind: "tuple", parameters: [{ ...imageArgument, optional: true }] },
+  },
+  docs: {
+    brief: "Verify the signature of IMAGE, or an installed system against its image",
+    fullDescription:
+      "Without --slot: whether somebody whom the policy trusts has signed IMAGE; ends with 0 if so, 31 if not.\n" +
+      "With --slot: pulls the image once more into a third one and compares both, contents, owners, modes, times and attributes; it takes\n" +
+      "the time and space of an upgrade and changes neither system. Ends with 0 if they are the same, 34 if not.\n\n" +
+      "  cos verify registry.example.org/os/base:v2\n" +
+      "  cos verify --slot active",
+  },
+});
+
 const policy = buildRouteMap({
   routes: { check: policyCheck, test: policyTest },
   docs: { brief: "What may be installed, and who must have signed it" },
@@ -217,7 +243,7 @@ const policy = buildRouteMap({
 
 export const application = buildApplication(
   buildRouteMap({
-    routes: { deploy, upgrade, rollback, status, repair, boot, policy },
+    routes: { deploy, upgrade, rollback, status, repair, verify, boot, policy },
     docs: {
       brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",
     },

@@ -1,4 +1,4 @@
-import { CosError } from "../lib/base/errors.ts";
+import { CosError, ERROR_CODES } from "../lib/base/errors.ts";
 import { findPolicy, readPolicy } from "../lib/config/policy.ts";
 import { checkPolicy, noPolicy } from "../lib/operations/policy-check.ts";
 import { judge } from "../lib/operations/prove.ts";
@@ -40,7 +40,7 @@ export async function runTest(this: CosContext, flags: TestFlags, image: string)
     const source = await resolveSource(system, settings, signal);
     const judgement = await judge(system, source, settings, policy, signal);
     if (judgement.decision.kind === "refused") {
-      this.exitStatus = new CosError("UNTRUSTED", "refused", { hint: "" }).exitStatus;
+      this.exitStatus = ERROR_CODES.UNTRUSTED.exit;
     }
     print(
       flags.json ? json("policy test", { image: source.name, ...judgement }) : renderJudgement(source.name, judgement),
