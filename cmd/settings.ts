@@ -44,13 +44,17 @@ export function imageSettings(image: string, flags: ImageFlags, system: System, 
     builtAt: buildInfo().builtAt,
     policy: async () => {
       const { findPolicy } = await import("../lib/config/policy.ts");
-      return await findPolicy({
-        root: "",
-        key: flags.key === undefined ? undefined : { path: flags.key, words: `--key ${flags.key}` },
-      });
+      return await findPolicy({ root: "", key: namedKey(flags.key) });
     },
     waiver: flags.noVerify === true ? saidBy(system, "--no-verify") : undefined,
   };
+}
+
+/** By the flag, or by the variable of the older tools. */
+function namedKey(flag: string | undefined) {
+  if (flag !== undefined) return { path: flag, words: `--key ${flag}` };
+  const path = environment("COSIGN_PUBLIC_KEY_LOCATION") ?? "";
+  return path === "" ? undefined : { path, words: `COSIGN_PUBLIC_KEY_LOCATION=${path}` };
 }
 
 /** A word of the operator's, and who said it, for the record. */

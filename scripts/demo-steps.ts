@@ -5,7 +5,7 @@
  *   demo-steps.ts STATIC_FILE STARTED_MS
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, lstatSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchDirectory } from "../test/lab/cleanup.ts";
 import { createDisk, imageLabel, type LabDisk, mount, mountImage } from "../test/lab/disk.ts";
@@ -13,6 +13,8 @@ import { sha256 } from "../test/lab/oci-layout.ts";
 import { buildOsImages, type OsVersion } from "../test/lab/os-image.ts";
 import { type Registry, startRegistry } from "../test/lab/registry.ts";
 import { run, runVisibly } from "../test/lab/run.ts";
+import { makeKey } from "../test/lab/signing/keys.ts";
+import { attachment, publishAttachments, registryPlace } from "../test/lab/signing/publish.ts";
 
 type Slot = "active" | "passive";
 type Slots = Record<Slot, OsVersion>;
@@ -53,14 +55,23 @@ async function main([cos, started]: string[]): Promise<void> {
   await checkDisk(demo, { active: v1, passive: v1 });
   await showStatus(demo, { active: v1, passive: v1 });
 
-  title("The upgrade");
-  await command(demo, "upgrade", reference(v2), "--no-verify");
+  title("An image that nobody vouches for is refused");
+  const key = await makeKey("p256"), keyFile = join(scratch.path, "release.pub");
+  writeFileSync(keyFile, key.pem);
+  await ends(demo, 31, "upgrade", reference(v2), "--key", keyFile);
+  await checkDisk(demo, { active: v1, passive: v1 });
+
+  title("Signed as cosign signs, it is installed");
+  const repository = `${registry.host}/demo/os`, place = registryPlace(registry.host, "demo/os");
+  await publishAttachments(place, v2.digest, [await attachment(key, v2.digest, repository)]);
+  told("the image has a signature in the registry now");
+  await command(demo, "upgrade", reference(v2), "--key", keyFile);
   await checkDisk(demo, { active: v2, passive: v1 });
   await showStatus(demo, { active: v2, passive: v1 });
 
   title("Asked again, there is nothing to do");
   const before = await inodes(disk);
-  await command(demo, "upgrade", reference(v2), "--no-verify");
+  await command(demo, "upgrade", reference(v2), "--key", keyFile);
   check("the images are the ones they were", await inodes(disk), before);
 
   title("The way back");
@@ -72,15 +83,22 @@ async function main([cos, started]: string[]): Promise<void> {
   await disk.close();
   await scratch.close();
   const seconds = ((Date.now() - Number(started)) / 1000).toFixed(1);
-  console.log(`\nThe demo has passed: deployed, upgraded and rolled back, and each step checked, in ${seconds} s.`);
+  console.log(
+    `\nThe demo has passed: deployed, verified, upgraded and rolled back, and each step checked, in ${seconds} s.`,
+  );
 }
 
-/** Runs the program as a person would, who sees its words as they come. */
-async function command({ cos, disk }: Demo, ...args: string[]): Promise<void> {
+async function command(demo: Demo, ...args: string[]): Promise<void> {
+  await ends(demo, 0, ...args);
+}
+
+/** Runs the program as a person would, who sees its words as they come. @param status it must end with. */
+async function ends({ cos, disk }: Demo, status: number, ...args: string[]): Promise<void> {
   const all = [...args, "--state", disk.partitions.state];
   console.log(`\n$ cos ${all.join(" ")}`);
   const code = await runVisibly(cos, all);
-  if (code !== 0) throw new CheckFailed(`cos ${args[0]} ended with ${code}`);
+  if (code !== status) throw new CheckFailed(`cos ${args[0]} ended with ${code}, not ${status}`);
+  if (status !== 0) told(`it ended with the status ${status}`);
   await checkNothingStays(disk);
 }
 

@@ -168,9 +168,11 @@ function subjectName(source: Source): string {
 
 function refused(source: Source, { origin, scope, decision }: Judgement): CosError {
   const reasons = decision.asked.flatMap(({ refusal }: Asked) => refusal?.reason ?? []);
+  const asked = origin.startsWith("/")
+    ? ` What it asks: cos policy check; of this image: cos policy test ${source.name}`
+    : "";
   return new CosError("UNTRUSTED", `Refused ${subjectName(source)}: ${reasons.join("; ")}.`, {
-    hint:
-      `The policy is ${origin}, scope "${scope}". What it asks: cos policy check; of this image: cos policy test ${source.name}`,
+    hint: `That is the word of ${origin}, scope "${scope}".${asked}`,
     details: { policy: origin, scope },
   });
 }

@@ -95,6 +95,8 @@ function read(values: readonly unknown[], place: string, own: boolean, depth = 1
     if (kind.own && !own) {
       throw new FormatError(`${at} is of the type "${kind.type}", which only /etc/cos/policy.json may use`);
     }
+    const foreign = own ? undefined : kind.ownFields?.find((field) => Object.hasOwn(value as object, field));
+    if (foreign !== undefined) throw new FormatError(`${at}: it has the unknown field "${foreign}"`);
     if (depth > MAX_DEPTH) throw new FormatError(`${at} is nested too deeply`);
     try {
       const shape = shaped(kind.schema, value);

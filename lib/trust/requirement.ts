@@ -55,6 +55,8 @@ export interface RequirementKind<T = unknown> {
   readonly type: string;
   /** Only `/etc/cos/policy.json` may hold it: other programs do not know it. */
   readonly own: boolean;
+  /** Fields that only that file may use, of a type that others know too. */
+  readonly ownFields?: readonly string[];
   readonly schema: z.ZodMiniType<T>;
   /** Requirements within it, as they are written. */
   inner?(value: T): readonly unknown[];

@@ -15,6 +15,7 @@ function normal(text: string): string {
     .replace(/6\.1\.0-\d+-cloud-amd64/g, "KERNEL")
     .replace(/by \S+, DATE/g, "by USER, DATE")
     .replace(/--no-verify by \S+$/gm, "--no-verify by USER")
+    .replace(/\/tmp\/cos-demo-\w+/g, "SCRATCH")
     .replace(/in [0-9.]+ s\.$/gm, "in TIME.");
 }
 

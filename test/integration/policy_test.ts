@@ -5,21 +5,21 @@ import { type EtcRoom, etcRoom } from "../lab/etc-room.ts";
 import { type LabMachine, labMachine } from "../lab/machine.ts";
 import { layoutDescriptor } from "../lab/oci-layout.ts";
 import { type Registry, startRegistry } from "../lab/registry.ts";
-import { makeAttachment, simpleSigning } from "../lab/signing/attachments.ts";
-import { makeBundle, MEDIA_TYPES, statement } from "../lab/signing/bundles.ts";
+import { MEDIA_TYPES, statement } from "../lab/signing/bundles.ts";
 import { IDENTITY, type Instance, makeInstance, makeSigner, SIGNED_AT, trustedRoot } from "../lab/signing/instance.ts";
-import { KEY_KINDS, makeKey, type SigningKey } from "../lab/signing/keys.ts";
+import { KEY_KINDS, makeKey } from "../lab/signing/keys.ts";
 import {
+  attachment,
+  bundle,
   layoutPlace,
   type Place,
   publishAttachments,
-  type Published,
   publishReferrers,
   registryPlace,
 } from "../lab/signing/publish.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 
-const SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json", BUNDLE = MEDIA_TYPES["0.3"];
+const BUNDLE = MEDIA_TYPES["0.3"];
 
 interface Site extends AsyncDisposable {
   machine: LabMachine;
@@ -54,15 +54,6 @@ function policy(scopes: Record<string, unknown[]>, transport = "docker"): string
 }
 
 const ANY_NAME = { type: "matchRepository" };
-
-async function attachment(key: SigningKey, digest: string, reference: string, more = {}): Promise<Published> {
-  const { bytes, annotations } = await makeAttachment({ payload: simpleSigning(digest, reference), key, ...more });
-  return { mediaType: SIMPLE, bytes, annotations };
-}
-
-async function bundle(request: Parameters<typeof makeBundle>[0]): Promise<Published> {
-  return { mediaType: BUNDLE, bytes: new TextEncoder().encode(JSON.stringify(await makeBundle(request))) };
-}
 
 async function proofOf({ machine }: Site): Promise<Record<string, unknown>> {
   const { slots } = JSON.parse((await machine.must("status", "--json")).out);
@@ -207,6 +198,8 @@ Deno.test("containers' policy: registries.d decides whether attachments are read
     policy({ "": [{ type: "sigstoreBundle", keyPath: "/etc/containers/release.pub" }] }),
   );
   assert.match((await error()).message, /which only \/etc\/cos\/policy\.json may use/);
+  room.write("containers/policy.json", policy({ "": [{ ...signed, rsaPss: true }] }));
+  assert.match((await error()).message, /docker\.""\[0\]: it has the unknown field "rsaPss"/);
 });
 
 Deno.test("a key that is named for one run, and signatures that travel with a layout", async () => {

@@ -6,9 +6,9 @@ import { etcRoom } from "../lab/etc-room.ts";
 import { heldBy, labMachine } from "../lab/machine.ts";
 import { layoutDescriptor } from "../lab/oci-layout.ts";
 import { run } from "../lab/run.ts";
-import { makeBundle, MEDIA_TYPES, statement } from "../lab/signing/bundles.ts";
+import { MEDIA_TYPES, statement } from "../lab/signing/bundles.ts";
 import { makeKey } from "../lab/signing/keys.ts";
-import { layoutPlace, publishReferrers } from "../lab/signing/publish.ts";
+import { bundle, layoutPlace, publishReferrers } from "../lab/signing/publish.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
 
@@ -88,9 +88,8 @@ Deno.test("an image is verified for whoever asks: by a key, by a policy; nothing
     unsigned.out,
     /NO {7}must be signed in a Sigstore bundle by the key sha256:[0-9a-f]{64}\n {11}.*it has no such signature\nIt would be refused\.\n$/,
   );
-  const bundle = await makeBundle({ version: "0.3", key, statement: statement(subject.digest.slice(7)) });
-  const bytes = new TextEncoder().encode(JSON.stringify(bundle));
-  await publishReferrers(layoutPlace(layout), subject, MEDIA_TYPES["0.3"], [{ mediaType: MEDIA_TYPES["0.3"], bytes }]);
+  const signature = await bundle({ version: "0.3", key, statement: statement(subject.digest.slice(7)) });
+  await publishReferrers(layoutPlace(layout), subject, MEDIA_TYPES["0.3"], [signature]);
   const signed = await room.cos("verify", image, "--key", "/etc/cos/release.pub");
   assert.equal(signed.status, 0, signed.out);
   assert.match(signed.out, /signed {3}by key sha256:[0-9a-f]{64}\nIt would be installed\.\n$/);

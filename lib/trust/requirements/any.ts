@@ -26,7 +26,7 @@ export const any: RequirementKind<z.infer<typeof schema>> = {
           if (typeof answer === "string" || answer.trusted) return answer;
           reasons.push(`${type}: ${answer.reason}`);
         }
-        return refusal(`no way is open that the policy allows: ${reasons.join("; ")}`);
+        return refusal(`it is signed in none of the accepted ways: ${reasons.join("; ")}`);
       },
     }),
 };

@@ -52,6 +52,7 @@ type Value = z.infer<typeof schema>;
 export const sigstoreSigned: RequirementKind<Value> = {
   type: "sigstoreSigned",
   own: false,
+  ownFields: ["rsaPss", "annotations"],
   schema,
   prepare: async (value, read) => {
     const { signedIdentity = DEFAULT_IDENTITY, annotations, fulcio, pki } = value;

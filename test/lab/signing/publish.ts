@@ -1,5 +1,8 @@
 /** Putting signatures beside an image in a real registry, or in a layout, as cosign's two generations do. */
 import { sha256 } from "../oci-layout.ts";
+import { type AttachmentRequest, makeAttachment, simpleSigning } from "./attachments.ts";
+import { type BundleRequest, makeBundle, MEDIA_TYPES } from "./bundles.ts";
+import type { SigningKey } from "./keys.ts";
 
 const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json",
   OCI_INDEX = "application/vnd.oci.image.index.v1+json";
@@ -9,6 +12,25 @@ export interface Published {
   mediaType: string;
   bytes: Uint8Array;
   annotations?: Record<string, string>;
+}
+
+const SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json";
+
+/** One signature of cosign 1 and 2. @param more of the request to `makeAttachment`. */
+export async function attachment(
+  key: SigningKey,
+  digest: string,
+  reference: string,
+  more: Partial<AttachmentRequest> = {},
+): Promise<Published> {
+  const { bytes, annotations } = await makeAttachment({ payload: simpleSigning(digest, reference), key, ...more });
+  return { mediaType: SIMPLE, bytes, annotations };
+}
+
+/** One bundle of cosign 3. */
+export async function bundle(request: BundleRequest): Promise<Published> {
+  const bytes = new TextEncoder().encode(JSON.stringify(await makeBundle(request)));
+  return { mediaType: MEDIA_TYPES[request.version], bytes };
 }
 
 export interface Place {
