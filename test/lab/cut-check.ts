@@ -22,6 +22,8 @@ export interface CheckOptions extends MachineKind {
   again: string[];
   /** The operation writes GRUB's parts of boot counting. */
   writesParts: boolean;
+  /** The operation notes an image in the record before it can boot. */
+  notes: boolean;
 }
 
 export interface Verdict {
@@ -140,6 +142,7 @@ export class CutChecker implements AsyncDisposable {
     const record = parseRecord(file.bytes);
     if (record === undefined) return ["the record is damaged"];
     const unknown = SLOTS.filter((slot) => {
+      if (!this.#options.notes) return false;
       const uuid = linux.get(`${slot}.img`)?.uuid;
       return uuid !== undefined && record.images[uuid] === undefined;
     });

@@ -112,7 +112,7 @@ export async function recordControls(lab: CutLab, controls: readonly Control[]):
     const start = counts ? await counting(base, "3") : base;
     const work: Work = async (_device, mountPoint) => await steps(join(mountPoint, "cOS"));
     const [log] = await record(lab, start, `control-${i}`, work, options);
-    const kind = { fromNothing: false, counts, armed: false, matchesLabels: true, writesParts: false };
+    const kind = { fromNothing: false, counts, armed: false, matchesLabels: true, writesParts: false, notes: false };
     operations.push({ name, base: start, log, images, ...kind });
   }
   return operations;

@@ -31,7 +31,7 @@ async function add({ lab, operations }: Recorder, name: string, start: Start): P
   const [log, disk] = await record(lab, base, name.replaceAll(/[ ,]+/g, "-"), work, mounts ? null : "rw");
   operations.push({
     ...{ name, base, log, images: [...on], fromNothing: on.length === 0 },
-    ...{ counts: false, armed: false, matchesLabels: true, writesParts: false, ...kind },
+    ...{ counts: false, armed: false, matchesLabels: true, writesParts: false, notes: true, ...kind },
   });
   return disk;
 }

@@ -24,6 +24,8 @@ export interface Operation extends MachineKind {
   images: KnownImage[];
   /** It writes GRUB's parts of boot counting. */
   writesParts: boolean;
+  /** It is the program's own, which notes an image in its record before it can boot. */
+  notes: boolean;
 }
 
 export interface CutLab extends AsyncDisposable {
