@@ -98,15 +98,16 @@ export async function recordControls(lab: CutLab, controls: readonly Control[]):
   ) as [string, string, string];
   const v1 = await activeImage(lab, v1Disk, "v1"), v2 = await activeImage(lab, v2Disk, "v2");
   const v3 = await activeImage(lab, v3Disk, "v3");
-  const base = join(lab.directory, "control.raw");
+  const base = join(lab.directory, "control.raw"), image = join(lab.directory, "control.img");
   copyFileSync(v2Disk, base);
-  {
-    await using other = await attach(v3Disk);
-    await using source = await mount(other.device);
-    await using loop = await attach(base);
-    await using target = await mount(loop.device, "rw");
-    copySparse(join(source.path, "cOS/active.img"), join(target.path, "cOS/transition.img"));
-  }
+  // One behind the other: no two filesystems of one UUID can be mounted at once.
+  const withImages = async (disk: string, options: string, work: (images: string) => void) => {
+    await using loop = await attach(disk);
+    await using mounted = await mount(loop.device, options);
+    work(join(mounted.path, "cOS"));
+  };
+  await withImages(v3Disk, "ro", (images) => copySparse(join(images, "active.img"), image));
+  await withImages(base, "rw", (images) => copySparse(image, join(images, "transition.img")));
   const operations: Operation[] = [], images = [v2, ...asNew([v1, v3])];
   for (const [i, { name, options, counts = false, steps }] of controls.entries()) {
     const start = counts ? await counting(base, "3") : base;
