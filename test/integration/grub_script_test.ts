@@ -1,19 +1,11 @@
 /** GRUB's own interpreter, in qemu, runs the scripts of `cos boot install`, and counts in its own way on a real filesystem. */
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { scratchDirectory } from "../lab/cleanup.ts";
+import { BY_SERIAL, GRUB_NEEDS, SERIAL_MODULES, startGrub, writeGrubDisk } from "../lab/grub-in-qemu.ts";
 import { run } from "../lab/run.ts";
 
 const SOURCES = new URL("../../packaging/grub/", import.meta.url);
-/** Of grub-pc-bin. */
-const GRUB = "/usr/lib/grub/i386-pc";
-const QEMU = "/usr/bin/qemu-system-x86_64";
-const NEEDS = { ignore: !existsSync(`${GRUB}/boot.img`) || !existsSync(QEMU) };
-
-const EARLY = `serial --unit=0 --speed=115200
-terminal_input serial
-terminal_output serial
-search --no-floppy --label COS_STATE --set=root
+const EARLY = `${BY_SERIAL}search --no-floppy --label COS_STATE --set=root
 set prefix=($root)/grub2
 configfile ($root)/grub2/grub.cfg
 `;
@@ -26,9 +18,10 @@ for word in $extra_active_cmdline; do echo "ACTIVE $word"; done
 for word in $extra_passive_cmdline; do echo "PASSIVE $word"; done
 reboot
 `;
-const MODULES =
-  "biosdisk ext2 xfs search search_label search_fs_file loopback probe normal test loadenv echo configfile serial reboot halt sleep true minicmd"
-    .split(" ");
+const MODULES = [
+  ...SERIAL_MODULES,
+  ..."ext2 xfs search search_label search_fs_file loopback probe normal test loadenv configfile true".split(" "),
+];
 
 interface GrubMachine {
   boot(): Promise<{ entry?: string; active?: string; passive?: string }>;
@@ -61,20 +54,10 @@ async function grubMachine(
   await run("truncate", ["-s", "32M", path("state.img")]);
   const features = ["-O", "^metadata_csum_seed,^orphan_file", "-L", "COS_STATE", "-d", path("state")];
   await run("mke2fs", ["-q", "-F", "-t", "ext4", ...features, path("state.img")]);
-  Deno.writeTextFileSync(path("early.cfg"), EARLY);
-  const image = ["-d", GRUB, "-O", "i386-pc", "-o", path("core.img"), "-p", "(hd1)/grub2", "-c", path("early.cfg")];
-  await run("grub-mkimage", [...image, ...MODULES]);
-  // boot.img loads what begins in the next sector.
-  const [boot, core] = [Deno.readFileSync(`${GRUB}/boot.img`), Deno.readFileSync(path("core.img"))];
-  const disk = new Uint8Array(1 << 20);
-  disk.set(boot);
-  disk.set(core, 512);
-  Deno.writeFileSync(path("grub.img"), disk);
-  const drive = (name: string) => ["-drive", `file=${path(name)},format=raw,if=ide`];
-  const machine = ["-accel", "tcg", "-m", "128", "-display", "none", "-no-reboot", "-serial", "stdio"];
+  await writeGrubDisk(path("grub.img"), EARLY, MODULES);
   return {
     boot: async () => {
-      const serial = await run("timeout", ["60", QEMU, ...machine, ...drive("grub.img"), ...drive("state.img")]);
+      const serial = await startGrub([path("grub.img"), path("state.img")]);
       // A word a line: its terminal breaks lines of 80 columns.
       const said = (what: string) =>
         [...serial.matchAll(new RegExp(`${what} (\\S+)`, "g"))].map(([, w]) => w).join(" ");
@@ -90,7 +73,7 @@ async function grubMachine(
 
 const REBOOT = "rd.emergency=reboot rd.shell=0 panic=5 systemd.crash_reboot";
 
-Deno.test("GRUB itself counts three boots down, falls back, and rests there", NEEDS, async () => {
+Deno.test("GRUB itself counts three boots down, falls back, and rests there", GRUB_NEEDS, async () => {
   await using scratch = scratchDirectory("grub");
   const machine = await grubMachine(scratch.path, ["cos_tries=3"]);
   for (const left of [2, 1, 0]) {
@@ -104,7 +87,7 @@ Deno.test("GRUB itself counts three boots down, falls back, and rests there", NE
   }
 });
 
-Deno.test("GRUB itself counts nothing where nothing is armed, and an older tool's one try", NEEDS, async () => {
+Deno.test("GRUB itself counts nothing where nothing is armed, and an older tool's one try", GRUB_NEEDS, async () => {
   {
     await using scratch = scratchDirectory("grub");
     const machine = await grubMachine(scratch.path, []);
@@ -118,7 +101,7 @@ Deno.test("GRUB itself counts nothing where nothing is armed, and an older tool'
   assert.deepEqual(await machine.boot(), { entry: "fallback", active: "", passive: "upgrade_failure" });
 });
 
-Deno.test("GRUB itself passes on which image each entry's kernel comes from", NEEDS, async () => {
+Deno.test("GRUB itself passes on which image each entry's kernel comes from", GRUB_NEEDS, async () => {
   const [one, two] = ["0b2d1c5e-9a34-4c41-8f0e-5d1f6a7b8c9d", "f3c1a2b4-0000-4abc-9def-0123456789ab"];
   {
     await using scratch = scratchDirectory("grub");
