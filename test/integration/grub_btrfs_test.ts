@@ -12,12 +12,9 @@ import { staticFile } from "../lab/static-file.ts";
 import * as t from "../lab/tar-writer.ts";
 
 const FILES = ["/boot/vmlinuz", "/boot/initrd", "/etc/cos/bootargs.cfg"];
-/** The last line is for what fails: it is not waited for. */
-const EARLY = `${BY_SERIAL}
-loopback image (hd1)/cOS/active.img
-for file in ${FILES.join(" ")}; do hashsum --hash sha1 (image)$file; done
+const EARLY = `${BY_SERIAL}loopback image (hd1)/cOS/active.img
+${FILES.map((file) => `hashsum --hash sha1 (image)${file}`).join("\n")}
 hashsum --hash sha1 (hd1)/cOS/active.img
-echo DONE
 reboot
 `;
 
@@ -70,10 +67,10 @@ for (
         "gcry_sha1",
       ]);
       const said = await startGrub([path("grub.img"), path("state.img")]);
-      const read = [...said.matchAll(/^([0-9a-f]{40}) {2}\(image\)/gm)].map(([, sum]) => sum);
+      const read = [...said.matchAll(/([0-9a-f]{40}) {2}\(image\)/g)].map(([, sum]) => sum);
       assert.deepEqual(read, sums, said);
       // From end to end it reads one only where holes are noted: what it boots from has none.
-      const whole = new RegExp(`^${sha1(Deno.readFileSync(path("active.img")))} {2}\\(hd1\\)`, "m").test(said);
+      const whole = new RegExp(`${sha1(Deno.readFileSync(path("active.img")))} {2}\\(hd1\\)`).test(said);
       assert.equal(whole, features === "^no-holes", said);
     },
   );
