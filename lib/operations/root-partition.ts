@@ -4,7 +4,7 @@ import { CosError, messageOf } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { openLabelled, RECOVERY_LABEL, STATE_LABEL, type StatePartition } from "../machine/state-partition.ts";
 import type { RootImage, RootRequest } from "../machine/root-image.ts";
-import { mendSuperblock } from "../state/superblock.ts";
+import { mendBtrfsSuperblock, mendSuperblock } from "../state/superblock.ts";
 import { readImage } from "../state/slots.ts";
 import { AT_FDCWD, hasErrno, isRegular, type Kernel, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
@@ -72,8 +72,8 @@ async function lookForIt(
 }
 
 /**
- * A filesystem that does not mount is mended and checked, once: a power cut can tear the superblock of any ext4 with checksums,
- * and `e2fsck -p` does not touch such a one.
+ * A filesystem that does not mount is mended and checked, once: a power cut can tear the superblock of any btrfs, and of
+ * any ext4 with checksums, and `e2fsck -p` does not touch such a one.
  */
 async function openChecked(
   { kernel, programs }: System,
@@ -91,9 +91,12 @@ async function openChecked(
     warn(`does not mount: ${messageOf(thrown)}`);
   }
   try {
-    if (mendSuperblock(kernel, AT_FDCWD, byteStringOf(device))) warn("had a torn superblock, which is mended");
-    const { status, output } = await programs.run("e2fsck", ["-p", device]);
-    warn(`was checked by e2fsck, which ended with ${status}: ${output.trim().split("\n").at(-1) ?? ""}`);
+    const path = byteStringOf(device), isBtrfs = mendBtrfsSuperblock(kernel, AT_FDCWD, path);
+    if (isBtrfs || mendSuperblock(kernel, AT_FDCWD, path)) warn("had a torn superblock, which is mended");
+    if (!isBtrfs) {
+      const { status, output } = await programs.run("e2fsck", ["-p", device]);
+      warn(`was checked by e2fsck, which ended with ${status}: ${output.trim().split("\n").at(-1) ?? ""}`);
+    }
   } catch (thrown) {
     warn(`is not checked: ${messageOf(thrown)}`);
   }

@@ -13,9 +13,12 @@ const modules = (release: string) =>
 const THIS_KERNEL = Deno.osRelease();
 
 /** v2 is active, v1 passive. */
-async function upgraded(more: Record<string, t.TarItem[]> = {}): Promise<RoomMachine> {
+async function upgraded(
+  more: Record<string, t.TarItem[]> = {},
+  filesystem: "ext4" | "btrfs" = "ext4",
+): Promise<RoomMachine> {
   await using made = new AsyncDisposableStack();
-  const machine = made.use(await roomMachine({ v1: { more: more.v1 }, v2: { more: more.v2 } }));
+  const machine = made.use(await roomMachine({ v1: { more: more.v1 }, v2: { more: more.v2 } }, filesystem));
   await machine.must("deploy", machine.image("v1"), "--no-verify");
   await machine.must("upgrade", machine.image("v2"), "--no-verify");
   made.move();
@@ -161,6 +164,22 @@ Deno.test("a state partition whose superblock is torn is mended, checked and mou
   assert.match(checked ?? "", /was checked by e2fsck, which ended with 0: COS_STATE|ROOM_STATE: /);
   assert.deepEqual(more, []);
   await run("e2fsck", ["-fn", machine.state]);
+});
+
+Deno.test("a btrfs whose superblock is torn, wherever in it, is mended from its copy and mounted", async () => {
+  await using machine = await upgraded({}, "btrfs");
+  // Of its eight sectors: the first holds the checksum and the label, the third what an update changes as well.
+  for (const sector of [0, 2, 7]) {
+    const at = 64 * 1024 + sector * 512 + 510;
+    await run("sh", ["-c", `printf '\\252\\125' | dd of=${machine.state} bs=1 seek=${at} conv=notrunc`]);
+    const found = await machine.mountRoot(ENTRY);
+    assert.deepEqual([found.status, found.version], [0, "v2"]);
+    const [failed, mended, ...more] = found.warnings.trim().split("\n");
+    assert.match(failed ?? "", /does not mount: fsconfig\(\S+\) failed: EINVAL/);
+    assert.match(mended ?? "", /had a torn superblock, which is mended/);
+    assert.deepEqual(more, []);
+    await run("btrfs", ["check", "--readonly", machine.state]);
+  }
 });
 
 Deno.test("an image of an older tool whose label and checksum are torn apart is mended, and is the root", async () => {

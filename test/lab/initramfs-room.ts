@@ -54,10 +54,14 @@ export function startable(): t.TarItem[] {
 }
 
 /** A lab machine whose state partition is found in the room; its images hold something to start. */
-export async function roomMachine(images: Record<string, SmallOsOptions>): Promise<RoomMachine> {
+export async function roomMachine(
+  images: Record<string, SmallOsOptions>,
+  stateFilesystem: "ext4" | "btrfs" = "ext4",
+): Promise<RoomMachine> {
   await using made = new AsyncDisposableStack();
-  const machine = made.use(await labMachine({ stateMiB: 128 }));
-  await run("tune2fs", ["-L", ROOM_LABEL, machine.state]);
+  const machine = made.use(await labMachine({ stateMiB: stateFilesystem === "ext4" ? 128 : 400, stateFilesystem }));
+  if (stateFilesystem === "ext4") await run("tune2fs", ["-L", ROOM_LABEL, machine.state]);
+  else await run("btrfs", ["filesystem", "label", machine.state, ROOM_LABEL]);
   const layout = join(machine.directory, "os");
   const withInit = Object.entries(images).map(([tag, { replace, more = [] }]) => [
     tag,

@@ -1,9 +1,9 @@
 /**
  * Whether the state partition's own superblock is whole. Where it takes more than one sector a disk can write it by half, and then
- * Linux mounts nothing, whoever wrote there: it is mended by the filesystem's own tool before the rest is looked at.
+ * Linux mounts nothing, whoever wrote there: it is mended as `cos boot root` mends it, before the rest is looked at.
  */
 import { byteStringOf } from "../../lib/base/byte-string.ts";
-import { mendSuperblock } from "../../lib/state/superblock.ts";
+import { mendBtrfsSuperblock, mendSuperblock } from "../../lib/state/superblock.ts";
 import { AT_FDCWD } from "../../lib/system/kernel.ts";
 import { LinuxKernel } from "../../lib/system/linux-kernel.ts";
 import type { StateFilesystem } from "./disk.ts";
@@ -40,30 +40,19 @@ function tornCopies(disk: Uint8Array): boolean[] {
   });
 }
 
-/**
- * As `cos boot root` does it for ext4. @param someTorn the cut has torn a write: without that, nothing excuses it. Returns what is
- * wrong.
- */
+/** As `cos boot root` does it. @param someTorn the cut has torn a write: without that, nothing excuses it. Returns what is wrong. */
 export async function mendTornSuperblock(
   file: string,
   filesystem: StateFilesystem,
   someTorn: boolean,
 ): Promise<string[]> {
   const problems = someTorn ? [] : ["the superblock does not fit its checksum, and no write was torn"];
-  if (filesystem === "ext4") mendSum(file);
-  const [program = "", ...words] = filesystem === "btrfs"
-    ? ["btrfs", "rescue", "super-recover", "-y"]
-    : ["e2fsck", "-p"];
-  const { status, out, err } = await runProgram(program, [...words, file]);
-  // Of e2fsck 1, of btrfs 2: it was mended.
-  const mended = filesystem === "btrfs" ? [0, 2] : [0, 1];
-  if (!mended.includes(status)) problems.push(`${program} ends with ${status}: ${out.trim()} ${err.trim()}`);
+  const mend = filesystem === "btrfs" ? mendBtrfsSuperblock : mendSuperblock;
+  if (!mend(new LinuxKernel(), AT_FDCWD, byteStringOf(file))) problems.push("cos does not mend the torn superblock");
+  if (filesystem === "btrfs") return problems;
+  const { status, out, err } = await runProgram("e2fsck", ["-p", file]);
+  if (status > 1) problems.push(`e2fsck -p ends with ${status}: ${out.trim()} ${err.trim()}`);
   return problems;
-}
-
-function mendSum(file: string): void {
-  const kernel = new LinuxKernel();
-  if (!mendSuperblock(kernel, AT_FDCWD, byteStringOf(file))) throw new Error("cos finds no torn superblock there");
 }
 
 const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import {
+  BTRFS_COPY_OFFSET,
+  BTRFS_SUPERBLOCK_OFFSET,
+  mendedBtrfsSuperblock,
+} from "../../lib/formats/btrfs-superblock.ts";
 import { crc32c } from "../../lib/formats/crc32c.ts";
 import {
   LABEL_LENGTH,
@@ -136,4 +141,35 @@ Deno.test("probeFilesystem() finds nothing in other bytes, nor in too few", asyn
   ) {
     assert.equal(probeFilesystem(bytes), undefined);
   }
+});
+
+Deno.test("a torn superblock of btrfs becomes what it was, from its copy; from nothing else", async () => {
+  await using scratch = scratchDirectory("mkfs");
+  const read = async (csum: string) => {
+    const path = `${scratch.path}/${csum}`;
+    await run("truncate", ["-s", "160M", path]);
+    await run("mkfs.btrfs", ["-q", "--csum", csum, path]);
+    using file = Deno.openSync(path);
+    return [BTRFS_SUPERBLOCK_OFFSET, BTRFS_COPY_OFFSET].map((at) => {
+      const bytes = new Uint8Array(4096);
+      file.seekSync(at, Deno.SeekMode.Start);
+      file.readSync(bytes);
+      return bytes;
+    }) as [Uint8Array, Uint8Array];
+  };
+  const torn = (bytes: Uint8Array, at: number) => bytes.map((byte, i) => i === at ? byte ^ 1 : byte);
+  const [first, copy] = await read("crc32c");
+  assert.equal(mendedBtrfsSuperblock(first, copy), undefined);
+  for (const at of [0, 300, 1000, 4095]) {
+    assert.deepEqual(mendedBtrfsSuperblock(torn(first, at), copy), first);
+    assert.equal(mendedBtrfsSuperblock(torn(first, at), torn(copy, at)), undefined);
+  }
+  // A copy of another filesystem's, no superblock at all, one that is cut short.
+  assert.equal(mendedBtrfsSuperblock(torn(first, 40), copy), undefined);
+  assert.equal(mendedBtrfsSuperblock(torn(first, 64), copy), undefined);
+  assert.equal(mendedBtrfsSuperblock(torn(first, 1000), new Uint8Array(4096)), undefined);
+  assert.equal(mendedBtrfsSuperblock(torn(first, 1000).subarray(0, 4095), copy), undefined);
+  // Another kind of checksum, of which nothing is known here.
+  const [other, otherCopy] = await read("xxhash");
+  assert.equal(mendedBtrfsSuperblock(torn(other, 1000), otherCopy), undefined);
 });
