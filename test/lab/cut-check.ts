@@ -124,7 +124,7 @@ export class CutChecker implements AsyncDisposable {
       const file = linux.get(`${slot}.img`), { boot } = grub[slot];
       if (file !== undefined) {
         if (!images.some(({ digest }) => digest === file.digest)) problems.push(`Linux finds a damaged ${slot}.img`);
-        const wrong = await this.#images.problems(file.bytes, file.digest);
+        const wrong = await this.#images.problems(file);
         problems.push(...wrong.map((what) => `${slot}.img: ${what}`));
       }
       if (boot !== "none" && !images.some((image) => image.boot === boot)) {
@@ -139,7 +139,7 @@ export class CutChecker implements AsyncDisposable {
     const file = linux.get("state.json");
     this.#hadRecord ??= file !== undefined;
     if (file === undefined) return this.#hadRecord ? ["the record is gone"] : [];
-    const record = parseRecord(file.bytes);
+    const record = parseRecord(file.content.pieces[0]?.bytes ?? new Uint8Array());
     if (record === undefined) return ["the record is damaged"];
     const unknown = SLOTS.filter((slot) => {
       if (!this.#options.notes) return false;

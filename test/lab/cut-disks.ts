@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import type { KnownImage } from "./cut-boots.ts";
 import { attach, mount } from "./disk.ts";
-import { imageDigest, linuxView } from "./disk-views.ts";
+import { imageDigest, linuxView, wholeFile } from "./disk-views.ts";
 import { GrubReader } from "./grub-reader.ts";
 import { treeDigest } from "./image-checks.ts";
 import type { CutLab, Operation } from "./power-cut.ts";
@@ -34,7 +34,7 @@ export async function activeImage(lab: CutLab, disk: string, name: string): Prom
   }
   return {
     name,
-    digest: imageDigest(readFileSync(copy)),
+    digest: imageDigest(wholeFile(readFileSync(copy))),
     boot: await grub.bootFiles(copy),
     tree: await treeDigest(copy),
     good: true,

@@ -83,7 +83,7 @@ export class CutRepair {
       if (!redone && !images.some(({ digest }) => digest === file.digest)) {
         problems.push(`after the repair ${slot}.img is damaged`);
       }
-      for (const what of await checks.problems(file.bytes, file.digest)) {
+      for (const what of await checks.problems(file)) {
         problems.push(`after the repair ${slot}.img: ${what}`);
       }
       const wanted = one ? LABELS.active : LABELS[slot];

@@ -17,17 +17,27 @@ const UUID_AT = 1024 + 104, UUID_LENGTH = 16;
 const BLOCK = 4096;
 const ZEROS = new Uint8Array(BLOCK);
 
+/** What is read of a file: all of it, or what no hole is; each piece begins and ends at a block, but for the file's end. */
+export interface Pieces {
+  size: number;
+  pieces: readonly { offset: number; bytes: Uint8Array }[];
+}
+
+export const wholeFile = (bytes: Uint8Array): Pieces => ({ size: bytes.length, pieces: [{ offset: 0, bytes }] });
+
 /** Of an image's content: without the label, and the same for holes and for zeros. */
-export function imageDigest(bytes: Uint8Array): string {
-  const hash = createHash("sha1").update(`${bytes.length}`);
-  for (let at = 0; at < bytes.length; at += BLOCK) {
-    let block = bytes.subarray(at, at + BLOCK);
-    if (Buffer.compare(block, ZEROS) === 0) continue;
-    if (at === 0) {
-      block = new Uint8Array(block); // a copy: the slice of a Buffer is none
-      block.fill(0, LABEL_AT, LABEL_AT + LABEL_LENGTH);
+export function imageDigest({ size, pieces }: Pieces): string {
+  const hash = createHash("sha1").update(`${size}`);
+  for (const { offset, bytes } of pieces) {
+    for (let at = 0; at < bytes.length; at += BLOCK) {
+      let block = bytes.subarray(at, at + BLOCK);
+      if (Buffer.compare(block, ZEROS) === 0) continue;
+      if (offset + at === 0) {
+        block = new Uint8Array(block); // a copy: the slice of a Buffer is none
+        block.fill(0, LABEL_AT, LABEL_AT + LABEL_LENGTH);
+      }
+      hash.update(`${offset + at} `).update(block);
     }
-    hash.update(`${at} `).update(block);
   }
   return hash.digest("hex");
 }
@@ -35,7 +45,7 @@ export function imageDigest(bytes: Uint8Array): string {
 export interface LinuxFile {
   ino: number;
   digest: string;
-  bytes: Uint8Array;
+  content: Pieces;
   /** Of an image. */
   label?: string;
   uuid?: string;
@@ -67,10 +77,7 @@ export function filesOf(state: string): LinuxFiles {
     const path = join(directory, name), { ino } = lstatSync(path);
     let file = seen.get(ino);
     if (file === undefined) {
-      const image = name.endsWith(".img"), bytes = image ? readSparse(path) : readFileSync(path);
-      file = image
-        ? { ino, bytes, digest: imageDigest(bytes), label: labelOf(bytes), uuid: uuidOf(bytes) }
-        : { ino, bytes, digest: createHash("sha1").update(bytes).digest("hex") };
+      file = name.endsWith(".img") ? imageFile(ino, path) : plainFile(ino, readFileSync(path));
     }
     seen.set(ino, file);
     files.set(name, file);
@@ -78,20 +85,37 @@ export function filesOf(state: string): LinuxFiles {
   return files;
 }
 
+function imageFile(ino: number, path: string): LinuxFile {
+  const content = readSparse(path), [first] = content.pieces;
+  const start = first?.offset === 0 ? first.bytes : new Uint8Array(BLOCK);
+  return { ino, content, digest: imageDigest(content), label: labelOf(start), uuid: uuidOf(start) };
+}
+
+function plainFile(ino: number, bytes: Uint8Array): LinuxFile {
+  return { ino, content: wholeFile(bytes), digest: createHash("sha1").update(bytes).digest("hex") };
+}
+
 /** What no extent is for reads as zeros, and is not asked for. */
-function readSparse(path: string): Uint8Array {
+function readSparse(path: string): Pieces {
   const fd = kernel.openat(AT_FDCWD, byteStringOf(path), O_RDONLY);
   try {
-    const bytes = new Uint8Array(kernel.fstat(fd).size);
+    const { size } = kernel.fstat(fd), ranges: { start: number; end: number }[] = [];
     for (const { offset, length } of extents(kernel, fd)) {
-      const end = Math.min(offset + length, bytes.length);
-      for (let at = offset; at < end;) {
-        const n = kernel.pread(fd, bytes.subarray(at, end), at);
+      const start = Math.floor(offset / BLOCK) * BLOCK;
+      const end = Math.min(Math.ceil((offset + length) / BLOCK) * BLOCK, size), before = ranges.at(-1);
+      if (before !== undefined && start <= before.end) before.end = Math.max(before.end, end);
+      else if (start < size) ranges.push({ start, end });
+    }
+    const pieces = ranges.map(({ start, end }) => {
+      const bytes = new Uint8Array(end - start);
+      for (let at = 0; at < bytes.length;) {
+        const n = kernel.pread(fd, bytes.subarray(at), start + at);
         if (n === 0) break;
         at += n;
       }
-    }
-    return bytes;
+      return { offset: start, bytes };
+    });
+    return { size, pieces };
   } finally {
     kernel.close(fd);
   }

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { imageDigest, type Slot, SLOTS, uuidOf } from "./disk-views.ts";
+import { imageDigest, type Slot, SLOTS, uuidOf, wholeFile } from "./disk-views.ts";
 import { runProgram } from "./machine.ts";
 import { BLOCK, type ReplayedDisk } from "./replayed-disk.ts";
 
@@ -74,7 +74,7 @@ export class GrubReader {
   async #found(copy: string, err: string): Promise<GrubImage> {
     if (/file .* not found|unknown filesystem/.test(err) || !existsSync(copy)) return NONE;
     if (err !== "") return BROKEN;
-    const bytes = readFileSync(copy), digest = imageDigest(bytes);
+    const bytes = readFileSync(copy), digest = imageDigest(wholeFile(bytes));
     const known = this.#boot.get(digest) ?? { boot: await this.bootFiles(copy), uuid: uuidOf(bytes) };
     this.#boot.set(digest, known);
     return known;

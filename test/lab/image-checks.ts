@@ -1,9 +1,9 @@
 /** Whether an image is the system that it is taken for: its filesystem is clean, and its tree what was packed. Asked once an image. */
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { mountImage } from "./disk.ts";
-import { imageDigest } from "./disk-views.ts";
+import type { LinuxFile, Pieces } from "./disk-views.ts";
 import { runProgram } from "./machine.ts";
 import { listTree } from "./tree.ts";
 
@@ -21,21 +21,28 @@ export class ImageChecks {
   }
 
   /** What is wrong with an image that a slot's name leads to. */
-  async problems(bytes: Uint8Array, digest = imageDigest(bytes)): Promise<string[]> {
-    const known = this.#found.get(digest) ?? await this.#look(bytes, digest);
+  async problems({ content, digest }: Pick<LinuxFile, "content" | "digest">): Promise<string[]> {
+    const known = this.#found.get(digest) ?? await this.#look(content, digest);
     this.#found.set(digest, known);
     return known;
   }
 
-  async #look(bytes: Uint8Array, digest: string): Promise<string[]> {
+  async #look(content: Pieces, digest: string): Promise<string[]> {
     const path = join(this.#directory, "image-to-check"), problems: string[] = [];
-    writeFileSync(path, bytes);
+    writePieces(path, content);
     const { status, out } = await runProgram("e2fsck", ["-fn", path]);
     if (status !== 0) problems.push(`e2fsck -fn says of it: ${out.trim()}`);
     const wanted = this.#trees.get(digest);
     if (status === 0 && wanted !== undefined && await treeDigest(path) !== wanted) problems.push("its tree is another");
     return problems;
   }
+}
+
+function writePieces(path: string, { size, pieces }: Pieces): void {
+  const fd = openSync(path, "w");
+  ftruncateSync(fd, size);
+  for (const { offset, bytes } of pieces) writeSync(fd, bytes, 0, bytes.length, offset);
+  closeSync(fd);
 }
 
 /** Of all entries of an image and all that is known about them. */
