@@ -9,12 +9,13 @@ Deno.test("whenever the power goes, GRUB and Linux find a whole system and a way
   let states = 0;
   for (const operation of await recordOperations(lab, true)) {
     await t.step(operation.name, async () => {
-      const result = await cutOperation(lab, operation, { seed: 1, subsets: 3 });
+      const result = await cutOperation(lab, operation, { seed: 1, subsets: 2 });
       assert.deepEqual([...result.failures], []);
+      assert.equal(result.mixed, 0);
       states += result.states;
     });
   }
-  assert.ok(states > 300, `only ${states} states were looked at`);
+  assert.ok(states > 250, `only ${states} states were looked at`);
 
   await t.step("a wrong order of steps is found wrong, the right one is not", async () => {
     for (const [i, operation] of (await recordControls(lab, CONTROLS.slice(0, 2))).entries()) {
