@@ -137,7 +137,8 @@ async function recordCounted(recorder: Recorder, { v2, v3, disk }: Machine, shor
   await addMaking(recorder, "upgrade where tries are counted", "v4", unarmed);
   const back = { base: resting, on: fellBack, work: running(lab, "passive", ["rollback"]), mounts, counts };
   await add(recorder, "rollback of a machine that rests on its fallback", back);
-  const bad = { base: resting, on: fellBack, work: running(lab, "passive", toV5), mounts, counts };
+  const again = running(lab, "passive", toV5);
+  const bad = { base: resting, on: fellBack, work: again, mounts, counts, armed: true };
   await addMaking(recorder, "upgrade of a machine that rests on its fallback", "v5", bad);
 }
 
