@@ -1,5 +1,6 @@
 /** Disks that operations and controls of the power-cut harness start from, and the images on them. */
 import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import {
   closeSync,
   copyFileSync,
@@ -16,10 +17,12 @@ import type { KnownImage } from "./cut-boots.ts";
 import { attach, mount } from "./disk.ts";
 import { imageDigest, linuxView, wholeFile } from "./disk-views.ts";
 import { GrubReader } from "./grub-reader.ts";
-import { treeDigest } from "./image-checks.ts";
+import { treeDigest, treeOf } from "./image-checks.ts";
 import type { CutLab, Operation } from "./power-cut.ts";
 import { ReplayedDisk } from "./replayed-disk.ts";
 import { run } from "./run.ts";
+import { smallSystem } from "./small-os.ts";
+import { bytesOf } from "./tar-writer.ts";
 
 /** The active image of a disk that is not in use. Throws where it is not clean, or not the system of that name. */
 export async function activeImage(lab: CutLab, disk: string, name: string): Promise<KnownImage> {
@@ -28,17 +31,27 @@ export async function activeImage(lab: CutLab, disk: string, name: string): Prom
   const copy = join(lab.directory, "image-to-know"), grub = new GrubReader(lab.directory);
   copyFileSync(join(mounted.path, "cOS/active.img"), copy);
   await run("e2fsck", ["-fn", copy]);
-  const release = await run("debugfs", ["-R", "cat /etc/os-release", copy]);
-  if (!release.includes(`VERSION_ID=${name}\n`)) {
-    throw new Error(`The active image of ${disk} is not ${name}: ${release}`);
+  const tree = await treeOf(copy);
+  for (const [path, sum] of packedFiles(name)) {
+    const found = tree.find((entry) => entry.path === path)?.sha256;
+    if (found !== sum) throw new Error(`The active image of ${disk} is not ${name}: ${path} is another`);
   }
   return {
     name,
     digest: imageDigest(wholeFile(readFileSync(copy))),
     boot: await grub.bootFiles(copy),
-    tree: await treeDigest(copy),
+    tree: treeDigest(tree),
     good: true,
   };
+}
+
+/** What was packed for a system of that name: by path the file's SHA-256. */
+function packedFiles(name: string): Map<string, string> {
+  const sums = smallSystem(name).flatMap((item): [string, string][] => {
+    if (!("typeflag" in item) || item.typeflag !== "0") return [];
+    return [[String(item.name), createHash("sha256").update(bytesOf(item.content ?? "")).digest("hex")]];
+  });
+  return new Map(sums);
 }
 
 /** They may come up, but nobody has seen it. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { mountImage } from "./disk.ts";
 import type { LinuxFile, Pieces } from "./disk-views.ts";
 import { runProgram } from "./machine.ts";
-import { listTree } from "./tree.ts";
+import { listTree, type TreeEntry } from "./tree.ts";
 
 export class ImageChecks {
   readonly #directory: string;
@@ -33,7 +33,9 @@ export class ImageChecks {
     const { status, out } = await runProgram("e2fsck", ["-fn", path]);
     if (status !== 0) problems.push(`e2fsck -fn says of it: ${out.trim()}`);
     const wanted = this.#trees.get(digest);
-    if (status === 0 && wanted !== undefined && await treeDigest(path) !== wanted) problems.push("its tree is another");
+    if (status === 0 && wanted !== undefined && treeDigest(await treeOf(path)) !== wanted) {
+      problems.push("its tree is another");
+    }
     return problems;
   }
 }
@@ -45,9 +47,12 @@ function writePieces(path: string, { size, pieces }: Pieces): void {
   closeSync(fd);
 }
 
-/** Of all entries of an image and all that is known about them. */
-export async function treeDigest(image: string): Promise<string> {
+/** All entries of the filesystem in an image, and all that is known about them. */
+export async function treeOf(image: string): Promise<TreeEntry[]> {
   await using mounted = await mountImage(image);
-  const entries = (await listTree(mounted.path)).sort((a, b) => a.path < b.path ? -1 : 1);
-  return createHash("sha256").update(JSON.stringify(entries)).digest("hex");
+  return await listTree(mounted.path);
+}
+
+export function treeDigest(tree: readonly TreeEntry[]): string {
+  return createHash("sha256").update(JSON.stringify(tree)).digest("hex");
 }
