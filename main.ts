@@ -21,6 +21,10 @@ async function main(args: readonly string[]): Promise<number> {
     await guard(new LinuxKernel(), args[1]);
     return 0;
   }
+  if (args[0] === "internal-room" && args[1] !== undefined) {
+    const { enterRoom } = await import("./lib/system/room.ts");
+    return enterRoom(args[1]);
+  }
   const [{ run }, { application }, { realOutput }, { environment }] = await Promise.all([
     import("@stricli/core"),
     import("./cmd/application.ts"),

@@ -179,7 +179,15 @@ const boot = buildRouteMap({
   docs: { brief: "Boot counting and fallback" },
 });
 
-const { noVerify: _noVerify, size: _size, replaceLinks: _replaceLinks, state: _state, ...askingFlags } = imageFlags;
+const {
+  noVerify: _noVerify,
+  size: _size,
+  replaceLinks: _replaceLinks,
+  strict: _strict,
+  verbose: _verbose,
+  state: _state,
+  ...askingFlags
+} = imageFlags;
 
 const policyCheck = buildCommand<Omit<CommonFlags, "state">, [string?], CosContext>({
   loader: async () => (await import("./policy.ts")).runCheck,

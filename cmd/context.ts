@@ -35,9 +35,13 @@ export interface Job {
 /**
  * Runs a command's work: its result is what it prints; what it throws is rendered here, and becomes the exit status.
  */
-export async function runJob(context: CosContext, flags: CommonFlags, work: (job: Job) => Promise<void> | void) {
+export async function runJob(
+  context: CosContext,
+  flags: CommonFlags & { readonly verbose?: boolean },
+  work: (job: Job) => Promise<void> | void,
+) {
   const { output } = context, json = flags.json === true;
-  const view = new ProgressView(output, () => Date.now());
+  const view = new ProgressView(output, () => Date.now(), flags.verbose === true);
   const signal = stopSignals(), warnings: string[] = [];
   const events: Events = (event) => {
     if (event.kind === "warning") warnings.push(event.text);

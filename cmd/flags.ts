@@ -28,6 +28,8 @@ export interface ImageFlags extends CommonFlags {
   readonly authFile?: string;
   readonly size?: number;
   readonly replaceLinks?: boolean;
+  readonly strict?: boolean;
+  readonly verbose?: boolean;
 }
 
 export const imageFlags = {
@@ -54,6 +56,8 @@ export const imageFlags = {
     placeholder: "MIB",
     brief: "Least size of the new image's filesystem in MiB (3240; it takes only the space that its files need)",
   },
+  strict: word("A hook that fails before the switch stops it; otherwise it is told, recorded and passed over"),
+  verbose: word("Show what hooks print, as it comes"),
   replaceLinks: word("Let a layer put a directory over a link like /lib, though that hides what lies in /usr/lib"),
   ...commonFlags,
 } as const;

@@ -30,7 +30,7 @@ function missing(file: string): CosError {
   });
 }
 
-export type TestFlags = Omit<ImageFlags, "state" | "noVerify" | "size" | "replaceLinks">;
+export type TestFlags = Omit<ImageFlags, "state" | "noVerify" | "size" | "replaceLinks" | "strict" | "verbose">;
 
 /** Ends with the status that an upgrade would end with. */
 export async function runTest(this: CosContext, flags: TestFlags, image: string): Promise<void> {

@@ -41,6 +41,7 @@ export function imageSettings(image: string, flags: ImageFlags, system: System, 
       warn,
     }),
     events,
+    strict: flags.strict === true,
     builtAt: buildInfo().builtAt,
     policy: async () => {
       const { findPolicy } = await import("../lib/config/policy.ts");

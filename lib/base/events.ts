@@ -8,6 +8,7 @@ export type Phase =
   | "plan"
   | "prepare"
   | "unpack"
+  | "hooks"
   | "check"
   | "switch"
   | "record"
@@ -20,6 +21,8 @@ export type CosEvent =
   | { kind: "layer"; index: number; layers: number; digest: Digest; bytes: number }
   /** Nothing happens for so many seconds, on purpose: a server asked for it, or a connection is given time. */
   | { kind: "wait"; text: string; seconds: number }
+  /** A line that a hook printed. */
+  | { kind: "output"; program: string; text: string }
   | { kind: "warning"; text: string };
 
 export type Events = (event: CosEvent) => void;

@@ -57,6 +57,8 @@ const imageRecord = z.looseObject({
   created: z.optional(z.string()),
   /** It is older than what ran well here, and somebody allowed that. */
   downgrade: z.optional(z.looseObject({ from: z.string(), word: z.string(), by: z.string() })),
+  /** What hooks and relabelling changed in it after it was unpacked: paths, the first of them. */
+  changedAfterwards: z.optional(z.array(z.string())),
   /** Bytes of the files in it, as they were unpacked. */
   contentBytes: z.optional(z.number()),
   installedAt: z.string(),
@@ -70,6 +72,9 @@ const imageRecord = z.looseObject({
 });
 export type ImageRecord = z.infer<typeof imageRecord>;
 
+const failedHook = z.looseObject({ stage: z.string(), name: z.string(), why: z.string() });
+export type FailedHook = z.infer<typeof failedHook>;
+
 const operation = z.looseObject({
   kind: z.string(),
   at: z.string(),
@@ -78,6 +83,8 @@ const operation = z.looseObject({
   image: z.optional(z.string()),
   from: z.optional(z.string()),
   warnings: z.optional(z.array(z.string())),
+  /** Hooks that failed. */
+  failedHooks: z.optional(z.array(failedHook)),
 });
 export type OperationRecord = z.infer<typeof operation>;
 

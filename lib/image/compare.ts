@@ -53,14 +53,14 @@ export async function compareTrees(
   kernel: Kernel,
   found: number,
   wanted: number,
-  skip: (path: string) => boolean,
+  skip: (path: string, missing: boolean) => boolean,
   turn: () => Promise<void> | void,
 ): Promise<Compared> {
   const result: Compared = { entries: 0, differences: [], count: 0 };
   const buffers = [new Uint8Array(PIECE), new Uint8Array(PIECE)] as const;
-  const differ = (path: ByteString, how: string) => {
+  const differ = (path: ByteString, how: string, missing = false) => {
     const shown = displayName(path) || "/";
-    if (skip(shown)) return;
+    if (skip(shown, missing)) return;
     result.count++;
     if (result.differences.length < MAX_LISTED) result.differences.push({ path: shown, how });
   };
@@ -72,7 +72,7 @@ export async function compareTrees(
       // The filesystem's own, made by mke2fs.
       if (below === "lost+found") continue;
       if (!expected.has(name)) differ(below, "is not in the image");
-      else if (!names.has(name)) differ(below, "is missing");
+      else if (!names.has(name)) differ(below, "is missing", true);
       else await entries(one, other, name, below);
     }
   }

@@ -7,7 +7,9 @@ import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { formatReference } from "../formats/reference.ts";
 import { originOf } from "./downgrade.ts";
-import { checkSpace, installImage, removeTransition } from "./install-image.ts";
+import { Hooks } from "./hooks.ts";
+import { checkSpace, removeTransition } from "./install-image.ts";
+import { installWithHooks } from "./install-with-hooks.ts";
 import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
 import { Session, type View } from "./session.ts";
 import { prove } from "./prove.ts";
@@ -30,7 +32,8 @@ export async function deploy(
   const verification = await prove(system, source, settings, signal);
   checkSpace(source, kernel.fstatfs(fd).available, name);
   if (!hasImageDirectory(kernel, fd)) kernel.mkdirat(fd, IMAGE_DIRECTORY, 0o755);
-  const installed = await installImage(session, source, settings, signal);
+  const hooks = new Hooks(session, settings, "install", formatReference(settings.image), signal);
+  const installed = await installWithHooks(session, source, settings, hooks, signal);
   try {
     const ready = session.look(), plan = planSwitch(ready.state, { kind: "deploy" });
     if (plan === undefined) throw new Error("an empty partition has a plan");
@@ -43,6 +46,7 @@ export async function deploy(
     });
     events({ kind: "phase", phase: "switch", text: "Putting it in place" });
     const warnings = await switchSlots(session, ready, plan);
+    await hooks.afterSwitch();
     const at = new Date(system.now()).toISOString();
     const operation = {
       kind: "deploy",
@@ -50,6 +54,7 @@ export async function deploy(
       outcome: "done",
       image: source.name,
       warnings: warnings.length > 0 ? warnings : undefined,
+      ...hooks.failures.length > 0 && { failedHooks: hooks.failures },
     };
     noteOperation(session, operation);
   } catch (thrown) {

@@ -7,7 +7,8 @@ import type { DirectoryReference } from "../formats/reference.ts";
 import { checkImage } from "../image/check.ts";
 import { BackgroundFlush } from "../image/flush.ts";
 import { makeImage, nominalSize, noSpace, RESERVE, SpaceWatch } from "../image/make.ts";
-import { mountImage } from "../image/mount.ts";
+import { type MountedImage, mountImage } from "../image/mount.ts";
+import { sumAnew, timeOf } from "../image/resum.ts";
 import { layerBytes, type ResolvedImage } from "../oci/pull.ts";
 import { imagePath } from "../state/slots.ts";
 import { SLOT_LABELS } from "../state/switch.ts";
@@ -15,7 +16,8 @@ import { byteStringOf } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { crc32 } from "../system/codecs.ts";
 import { ContentSums } from "../system/content-sums.ts";
-import { AT_FDCWD, BTRFS_MAGIC, hasErrno, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import { AT_FDCWD, BTRFS_MAGIC, hasErrno, type Kernel, O_DIRECTORY, O_RDONLY } from "../system/kernel.ts";
+import { attachLoop, type LoopDevice } from "../system/loop.ts";
 import { removeIfThere } from "../system/plain-files.ts";
 import { Thread } from "../system/thread.ts";
 import { TreeRoot } from "../system/tree-root.ts";
@@ -36,6 +38,10 @@ export interface InstallSettings {
   size: number;
   /** Whether a layer may put a directory over a link like /lib. */
   replaceDirectoryLinks: boolean;
+  /** What is to be done in the tree once all layers are in it; tells whether it changed anything. */
+  finishTree?: (tree: TreeRoot, loop: LoopDevice) => Promise<boolean>;
+  /** What is to be done once the image is complete and checked; it is not written any more. */
+  finished?: (loop: LoopDevice) => Promise<void>;
 }
 
 export interface InstalledImage {
@@ -48,6 +54,8 @@ export interface InstalledImage {
   files: number;
   /** Bytes of the files' contents. */
   contentBytes: number;
+  /** Paths that `finishTree` changed, the first of them. */
+  changedAfterwards: string[];
   /** It will say by itself that it runs well, so its tries may be counted. */
   marksItself: boolean;
 }
@@ -108,6 +116,10 @@ export async function installImage(
     signal.throwIfAborted();
     const files = await checkImage(system, file.fd, sums, thread, signal);
     signal.throwIfAborted();
+    if (settings.finished !== undefined) {
+      using loop = attachLoop(system.kernel, system.pid, file.fd, { readOnly: true, name: "cos-finished" });
+      await settings.finished(loop);
+    }
     await session.checkpoint();
     const image = source.kind === "image" ? source.image : undefined;
     return { uuid, files, ...written, digest: image?.digest, indexDigest: image?.indexDigest };
@@ -127,7 +139,7 @@ async function fill(
   session: Session,
   source: Source,
   file: number,
-  { sums, thread, replaceDirectoryLinks }: InstallSettings & { sums: ContentSums; thread: Thread },
+  { sums, thread, replaceDirectoryLinks, finishTree }: InstallSettings & { sums: ContentSums; thread: Thread },
   signal: AbortSignal,
 ) {
   const { system, partition, events } = session, { kernel } = system;
@@ -162,14 +174,30 @@ async function fill(
   const tree = new TreeRoot(kernel, mounted.fd);
   try {
     for (const [path, mode] of NEEDED) makeDirectory(session, tree, path, mode);
+    const changedAfterwards = await finish(kernel, mounted, tree, sums, finishTree);
     const bootFiles = checkBootFiles(tree, source.name), os = readOsRelease(tree);
     const marks = marksItself(kernel, tree);
     tree.forget();
     await flush.finish();
-    return { os, bootFiles, entries: writer.entries, contentBytes, marksItself: marks };
+    return { os, bootFiles, entries: writer.entries, contentBytes, changedAfterwards, marksItself: marks };
   } finally {
     tree.forget();
   }
+}
+
+async function finish(
+  kernel: Kernel,
+  { fd, loop }: MountedImage,
+  tree: TreeRoot,
+  sums: ContentSums,
+  finishTree: InstallSettings["finishTree"],
+): Promise<string[]> {
+  if (finishTree === undefined) return [];
+  const since = timeOf(kernel, fd);
+  if (!await finishTree(tree, loop)) return [];
+  // Directories may be others now.
+  tree.forget();
+  return sumAnew(kernel, fd, sums, since);
 }
 
 async function unpackLayers(

@@ -29,6 +29,7 @@ export function newImageRecord(
     version: image.os.version,
     name: image.os.name,
     contentBytes: image.contentBytes,
+    ...image.changedAfterwards.length > 0 && { changedAfterwards: image.changedAfterwards },
     installedAt: new Date(now).toISOString(),
     boot: "new",
     armed: false,

@@ -8,7 +8,7 @@ import type { ImageRecord, Verification } from "../formats/record.ts";
 import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
-import { announcedBytes, checkSpace, installImage, removeTransition, type Source } from "./install-image.ts";
+import { announcedBytes, checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { floorsOf, judgeAge, originOf, refuseDowngrade } from "./downgrade.ts";
 import { newImageRecord, noteImages, noteOperation, onTrial, type Waiver } from "./record-keeping.ts";
 import {
@@ -22,6 +22,8 @@ import {
 } from "./session.ts";
 import { type ProofSettings, prove } from "./prove.ts";
 import { resolvedImage, resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
+import { Hooks, type HookSettings } from "./hooks.ts";
+import { installWithHooks } from "./install-with-hooks.ts";
 import { inspectImages } from "./inspect-images.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
@@ -38,7 +40,7 @@ import {
   runningIsOnTrial,
 } from "./trial.ts";
 
-export interface ImageSettings extends SourceSettings, ProofSettings, StateOptions {
+export interface ImageSettings extends SourceSettings, ProofSettings, HookSettings, StateOptions {
   /** Least nominal size of the image, in bytes. */
   size: number;
   /** Whether a layer may put a directory over a link like /lib. */
@@ -207,7 +209,8 @@ async function applyUpgrade(
       return;
     }
     case "install": {
-      const installed = await installImage(session, plan.source, settings, signal);
+      const hooks = new Hooks(session, settings, "upgrade", source, signal);
+      const installed = await installWithHooks(session, plan.source, settings, hooks, signal);
       try {
         const ready = session.look();
         const grown = grownUp(session, start, plan, settings, installed.os.version);
@@ -222,7 +225,9 @@ async function applyUpgrade(
         for (const text of unarmed) session.events({ kind: "warning", text });
         session.events({ kind: "phase", phase: "switch", text: "Switching" });
         const warnings = await switchSlots(session, ready, switchPlan);
-        noteOperation(session, entry("upgrade", system.now(), plan, "done", [...unarmed, ...warnings]));
+        await hooks.afterSwitch();
+        const done = entry("upgrade", system.now(), plan, "done", [...unarmed, ...warnings]);
+        noteOperation(session, { ...done, ...hooks.failures.length > 0 && { failedHooks: hooks.failures } });
         return;
       } catch (thrown) {
         removeTransition(session);

@@ -67,7 +67,7 @@ export async function verifySlot(
         signal.throwIfAborted();
         await new Promise((resolve) => setTimeout(resolve, 0));
       };
-      const compared = await compareTrees(kernel, found.fd, wanted.fd, () => false, turn);
+      const compared = await compareTrees(kernel, found.fd, wanted.fd, meant(known?.changedAfterwards), turn);
       return { slot, image: source.name, digest, verification, ...compared };
     } finally {
       for (const fd of files) kernel.close(fd);
@@ -75,6 +75,12 @@ export async function verifySlot(
   } finally {
     removeTransition(session);
   }
+}
+
+/** What hooks changed. What they removed leaves its directory changed, and no path of its own. */
+function meant(changed: readonly string[] = []): (path: string, missing: boolean) => boolean {
+  const paths = new Set(changed);
+  return (path, missing) => paths.has(path) || missing && paths.has(path.slice(0, Math.max(path.lastIndexOf("/"), 0)));
 }
 
 /** By the digest that was installed: a tag may have moved since. */

@@ -29,6 +29,8 @@ export interface FileStatus {
   devMajor: number;
   devMinor: number;
   mtime: Time;
+  /** When content or attributes were last changed; nobody can set it. */
+  ctime: Time;
 }
 
 export interface Time {

@@ -264,6 +264,7 @@ export class LinuxKernel implements Kernel {
       size: u64(view, 40),
       blocks: u64(view, 48),
       mtime: { seconds: Number(view.getBigInt64(112, true)), nanoseconds: view.getUint32(120, true) },
+      ctime: { seconds: Number(view.getBigInt64(96, true)), nanoseconds: view.getUint32(104, true) },
       rdevMajor: view.getUint32(128, true),
       rdevMinor: view.getUint32(132, true),
       devMajor: view.getUint32(136, true),

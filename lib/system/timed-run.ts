@@ -13,17 +13,31 @@ const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DRAIN = 1000;
 const KEPT = 4096, LINE = 200;
 
+export interface TimedOptions {
+  args?: readonly string[];
+  /** Besides a clean PATH and LC_ALL. */
+  env?: Readonly<Record<string, string>>;
+  /** Told of each line that it prints, on either stream. */
+  line?: (text: string) => void;
+}
+
 /**
  * In a session of its own, which ends with it: what it started is killed when it ends, when its time is over and when `signal`
  * aborts. @param limit milliseconds.
  */
-export async function runTimed(path: string, limit: number, signal: AbortSignal): Promise<TimedEnd> {
+export async function runTimed(
+  path: string,
+  limit: number,
+  signal: AbortSignal,
+  { args = [], env = {}, line }: TimedOptions = {},
+): Promise<TimedEnd> {
   signal.throwIfAborted();
   let child: Deno.ChildProcess;
   try {
     child = new Deno.Command(path, {
+      args: [...args],
       clearEnv: true,
-      env: { PATH, LC_ALL: "C" },
+      env: { PATH, LC_ALL: "C", ...env },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
@@ -47,7 +61,7 @@ export async function runTimed(path: string, limit: number, signal: AbortSignal)
     killAll();
   }, limit);
   signal.addEventListener("abort", killAll);
-  const tail = new Tail(), readers = [child.stdout, child.stderr].map((stream) => stream.getReader());
+  const tail = new Tail(line), readers = [child.stdout, child.stderr].map((stream) => stream.getReader());
   const reading = Promise.all(readers.map((reader) => tail.follow(reader)));
   try {
     await child.stdin.close();
@@ -78,12 +92,21 @@ async function within(work: Promise<unknown>, milliseconds: number): Promise<voi
 class Tail {
   #text = "";
 
+  constructor(readonly line: ((text: string) => void) | undefined) {}
+
   async follow(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+    let begun = "";
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return;
-      this.#text = (this.#text + byteString(value)).slice(-KEPT);
+      if (done) break;
+      const text = byteString(value);
+      this.#text = (this.#text + text).slice(-KEPT);
+      if (this.line === undefined) continue;
+      const lines = (begun + text).split("\n");
+      begun = (lines.pop() ?? "").slice(-KEPT);
+      for (const one of lines) this.line(displayName(one.slice(0, LINE)));
     }
+    if (begun !== "") this.line?.(displayName(begun.slice(0, LINE)));
   }
 
   get lastLine(): string {

@@ -15,7 +15,8 @@ export class ProgressView {
   #startedAt: number;
   #layer: { index: number; layers: number; digest: string } | undefined;
 
-  constructor(output: Output, now: () => number) {
+  /** @param verbose lines that hooks print are shown. */
+  constructor(output: Output, now: () => number, readonly verbose = false) {
     this.#output = output;
     this.#now = now;
     this.#startedAt = now();
@@ -39,6 +40,8 @@ export class ProgressView {
         return this.#progress(event);
       case "wait":
         return this.#line(`  ${event.text}`);
+      case "output":
+        return this.verbose ? this.#line(`  ${event.program}: ${event.text}`) : undefined;
       case "warning":
         return this.#line(`Warning: ${event.text}`);
     }
