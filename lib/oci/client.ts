@@ -75,7 +75,7 @@ export class EndpointClient {
       });
     }
     if (status === 403) return this.#authorizer.unauthorized(said);
-    if (status === 404) return this.error(`${who} lost a ${what} that the image needs`);
+    if (status === 404) return this.error(`${who} lost a ${what} that the image needs`, "REGISTRY_ERROR", status);
     return this.error(
       `${who} answered the request for a ${what} with status ${status}${words}`,
       "REGISTRY_ERROR",

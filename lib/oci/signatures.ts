@@ -129,7 +129,10 @@ async function fetched(source: ImageSource, descriptor: Descriptor, signal?: Abo
 /** Only what is wrong with one signature; a registry that does not answer says nothing about any. */
 function faultOf(thrown: unknown): string {
   const codes = ["UNSUPPORTED_IMAGE", "DIGEST_MISMATCH", "IMAGE_NOT_FOUND", "BROKEN_ARCHIVE"];
-  if (!(thrown instanceof CosError) || !codes.includes(thrown.code)) throw thrown;
+  if (!(thrown instanceof CosError)) throw thrown;
+  // A part of one signature that is gone is no reason to look at no other.
+  const gone = thrown.code === "REGISTRY_ERROR" && thrown.details.status === 404;
+  if (!gone && !codes.includes(thrown.code)) throw thrown;
   return thrown.message.replace(/\.$/, "");
 }
 
