@@ -3,6 +3,7 @@ import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
 import type { CommonFlags, CosContext } from "./context.ts";
 import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
 import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, word } from "./flags.ts";
+import type { ResetFlags } from "./reset.ts";
 import type { TestFlags } from "./policy.ts";
 import type { VerifyFlags } from "./verify.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
@@ -23,6 +24,7 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
   loader: async () => (await import("./upgrade.ts")).runUpgrade,
   parameters: {
     flags: {
+      recovery: word("Upgrade the recovery system instead, in the form that is there (an image or a squashfs)"),
       dryRun: word("Print what would be done, and do nothing"),
       acceptRunning: word("The running system is still on trial, and it is good (as cos boot good says it)"),
       try: word("Give it one boot instead of three to say that it is good; refused where GRUB cannot count"),
@@ -40,6 +42,24 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
       "everything can be stopped and is undone; afterwards a reboot starts the new system. Downloads about what the image's layers weigh.\n\n" +
       "  cos upgrade registry.example.org/os/base:v2 --no-verify\n" +
       "  cos upgrade registry.example.org/os/base:v2 --dry-run --no-verify",
+  },
+});
+
+const reset = buildCommand<ResetFlags, [string?], CosContext>({
+  loader: async () => (await import("./reset.ts")).runReset,
+  parameters: {
+    flags: {
+      resetPersistent: word("Empty the partition of persistent data (COS_PERSISTENT) as well"),
+      resetOem: word("Empty the partition of cloud-config (COS_OEM) as well"),
+      ...imageFlags,
+    },
+    positional: { kind: "tuple", parameters: [{ ...imageArgument, optional: true }] },
+  },
+  docs: {
+    brief: "From a recovery system: make both slots the recovery system, or IMAGE",
+    fullDescription:
+      "Writes the recovery system (or IMAGE) as the new active system beside the old ones, checks it, and only then lets it take both names.\n" +
+      "At every instant something boots. Refused where the machine runs from one of the slots.",
   },
 });
 
@@ -251,7 +271,7 @@ const policy = buildRouteMap({
 
 export const application = buildApplication(
   buildRouteMap({
-    routes: { deploy, upgrade, rollback, status, repair, verify, boot, policy },
+    routes: { deploy, upgrade, rollback, reset, status, repair, verify, boot, policy },
     docs: {
       brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",
     },

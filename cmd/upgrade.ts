@@ -1,5 +1,6 @@
 import { planUpgradeOnly, upgrade, type UpgradePlan } from "../lib/operations/upgrade.ts";
-import { renderPlan, renderSlots } from "../lib/ui/status.ts";
+import { upgradeRecovery } from "../lib/operations/upgrade-recovery.ts";
+import { renderPlan, renderRecovery, renderSlots } from "../lib/ui/status.ts";
 import { type CosContext, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
 import { imageSettings, saidBy } from "./settings.ts";
@@ -10,6 +11,7 @@ export interface UpgradeFlags extends ImageFlags {
   readonly retryBad?: boolean;
   readonly try?: boolean;
   readonly allowDowngrade?: boolean;
+  readonly recovery?: boolean;
 }
 
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
@@ -21,6 +23,11 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: s
       once: flags.try === true,
       allowDowngrade: flags.allowDowngrade === true ? saidBy(system, "--allow-downgrade") : undefined,
     };
+    if (flags.recovery) {
+      const done = await upgradeRecovery(system, settings, events, signal);
+      print(flags.json ? resultJson({ recovery: done, warnings }) : renderRecovery(done));
+      return;
+    }
     if (flags.dryRun) {
       const plan = await planUpgradeOnly(system, settings, signal);
       print(flags.json ? resultJson({ dryRun: true, plan: planValue(plan) }) : renderPlan(plan));

@@ -38,6 +38,8 @@ export const ERROR_CODES = {
   DOWNGRADE: { exit: 33, meaning: "the image is older than what ran well here" },
   DIFFERENT: { exit: 34, meaning: "an installed system is not what its image holds" },
   HOOK_FAILED: { exit: 35, meaning: "a hook failed, and hooks must succeed (--strict)" },
+  NOT_IN_RECOVERY: { exit: 36, meaning: "this is done from a recovery system or a live CD only" },
+  IN_RECOVERY: { exit: 37, meaning: "this is not done from the recovery system itself" },
   KNOWN_BAD: { exit: 40, meaning: "the image was tried on this machine and fell back" },
   ON_TRIAL: { exit: 41, meaning: "the running system is still on trial, and would be lost as a fallback" },
   CHECK_FAILED: { exit: 42, meaning: "the operator's checks say that the running system is not well" },

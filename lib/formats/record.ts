@@ -114,6 +114,8 @@ const recordSchema = z.looseObject({
   images: z.record(z.string(), imageRecord),
   operations: z.array(operation),
   bad: z.optional(z.array(badSystem)),
+  /** The recovery system, where this program put it there. */
+  recovery: z.optional(imageRecord),
   /** By product. */
   floors: z.optional(z.record(z.string(), floor)),
 });

@@ -38,6 +38,8 @@ export interface InstallSettings {
   size: number;
   /** Whether a layer may put a directory over a link like /lib. */
   replaceDirectoryLinks: boolean;
+  /** Of the filesystem; that of the active slot unless given. */
+  label?: string;
   /** What is to be done in the tree once all layers are in it; tells whether it changed anything. */
   finishTree?: (tree: TreeRoot, loop: LoopDevice) => Promise<boolean>;
   /** What is to be done once the image is complete and checked; it is not written any more. */
@@ -107,7 +109,7 @@ export async function installImage(
     using thread = new Thread(secondThread());
     using file = await makeImage(system, partition.fd, path, {
       size: nominalSize(settings.size, announcedBytes(source), free),
-      label: SLOT_LABELS.active,
+      label: settings.label ?? SLOT_LABELS.active,
       uuid,
     });
     const sums = new ContentSums(await crc32());

@@ -158,6 +158,11 @@ export class Session implements AsyncDisposable {
     return session;
   }
 
+  /** For writing to another partition under this session's lock; nothing is repaired there. The partition stays the caller's. */
+  beside(partition: StatePartition): Session {
+    return new Session(this.system, this.events, partition);
+  }
+
   look(): View {
     return look(this.system, this.partition, this.#inspected);
   }

@@ -68,6 +68,8 @@ export type Intent =
    */
   | { kind: "upgrade"; arm: boolean; once?: boolean }
   | { kind: "rollback"; arm: boolean }
+  /** Both slots become the active image: a reset leaves nothing of what was there before. */
+  | { kind: "settle" }
   /** The first images on an empty partition. */
   | { kind: "deploy" };
 
@@ -114,6 +116,8 @@ export function planSwitch(state: SlotState, intent: Intent): SwitchPlan | undef
     }
     case "rollback":
       return planRollback(state, intent.arm);
+    case "settle":
+      return planSettle(state);
   }
 }
 
@@ -193,6 +197,23 @@ function planRollback(state: SlotState, arm: boolean): SwitchPlan | undefined {
   if (relabel("passive")) list.label("active", SLOT_LABELS.active);
   if (counts) list.tries("");
   list.dropSpare(names.active !== undefined);
+  return { before, after: list.steps, keeps: "none" };
+}
+
+/** The other system keeps its name `spare` until the active one has both: there is a fallback up to that step. */
+function planSettle(state: SlotState): SwitchPlan | undefined {
+  const { names, counts, tries } = state;
+  if (names.active === undefined || names.active === names.passive) return undefined;
+  const list = new StepList();
+  // In a moment both names are one image, and then GRUB must not count down to a fallback entry that may not match its label.
+  if (counts && tries !== "") list.tries("3");
+  list.spare(state, "passive");
+  if (names.passive !== undefined) list.link("active", "relink");
+  const before = list.steps.splice(0);
+  if (names.passive === undefined) list.link("active", "passive").checkpoint();
+  else list.rename("relink", "passive").checkpoint();
+  if (counts && tries !== "") list.tries("");
+  list.dropSpare(names.passive !== undefined);
   return { before, after: list.steps, keeps: "none" };
 }
 

@@ -14,7 +14,12 @@ export interface Programs {
 
 // A clean path: the caller's may be empty (initramfs), or lead to something that only looks like the tool.
 const PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
-const PACKAGES: Record<string, string> = { mke2fs: "e2fsprogs", tune2fs: "e2fsprogs", e2fsck: "e2fsprogs" };
+const PACKAGES: Record<string, string> = {
+  mke2fs: "e2fsprogs",
+  tune2fs: "e2fsprogs",
+  e2fsck: "e2fsprogs",
+  mksquashfs: "squashfs-tools",
+};
 
 export class RealPrograms implements Programs {
   async run(name: string, args: readonly string[]): Promise<ProgramResult> {

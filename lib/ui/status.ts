@@ -3,6 +3,7 @@ import { formatSize } from "../base/size.ts";
 import type { Verification } from "../formats/record.ts";
 import type { SlotSummary } from "../operations/summary.ts";
 import type { Status } from "../operations/status.ts";
+import type { RecoveryUpgraded } from "../operations/upgrade-recovery.ts";
 import type { UpgradePlan } from "../operations/upgrade.ts";
 
 export function renderStatus(status: Status): string {
@@ -155,4 +156,10 @@ function when(iso: string): string {
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return "at an unknown time";
   return `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
+export function renderRecovery({ partition, file, image }: RecoveryUpgraded): string {
+  const lines = [`The recovery system on ${partition} is ${image.name ?? image.source} now (${file}):`];
+  lines.push(`  from     ${image.source}`, ...image.digest === undefined ? [] : [`  digest   ${image.digest}`]);
+  return `${[...lines, `  proof    ${proofText(image.verification)}`].join("\n")}\n`;
 }

@@ -1,0 +1,119 @@
+/** The recovery system that lies on the recovery partition: what it is, by its content, and whether the machine runs from it. */
+import { CosError } from "../base/errors.ts";
+import { byteStringOf } from "../base/byte-string.ts";
+import { openSibling, RECOVERY_LABEL, type StatePartition } from "../machine/state-partition.ts";
+import { readTextFile } from "../machine/files.ts";
+import { usedImages } from "../machine/running.ts";
+import { attachLoop } from "../system/loop.ts";
+import {
+  hasErrno,
+  isRegular,
+  type Kernel,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  O_NOFOLLOW,
+  O_RDONLY,
+} from "../system/kernel.ts";
+import type { System } from "../system/system.ts";
+
+export type RecoveryFile = "recovery.img" | "recovery.squashfs";
+
+export interface RecoverySystem {
+  file: RecoveryFile;
+  /** By its first bytes: older tools have put either into a file of either name. */
+  filesystem: "ext4" | "squashfs";
+  ino: number;
+}
+
+const FILES: readonly RecoveryFile[] = ["recovery.img", "recovery.squashfs"];
+const DIRECTORY = "cOS";
+/** Of the label inside an ext image. */
+export const RECOVERY_IMAGE_LABEL = "COS_SYSTEM";
+
+/** Throws `NOT_IMAGE_BASED` where there is no recovery partition on the state partition's disk. */
+export function openRecovery(system: System, state: StatePartition, write: boolean): StatePartition {
+  const recovery = openSibling(system.kernel, state, RECOVERY_LABEL, write);
+  if (recovery !== undefined) return recovery;
+  throw new CosError(
+    "NOT_IMAGE_BASED",
+    `Cannot find the recovery partition: no filesystem beside ${state.name} is labelled ${RECOVERY_LABEL}.`,
+    {
+      hint: "Machines without one are reset and recovered from a live CD.",
+    },
+  );
+}
+
+/** Undefined where the partition holds none. */
+export function findRecovery(kernel: Kernel, partition: number): RecoverySystem | undefined {
+  for (const file of FILES) {
+    let fd;
+    try {
+      if (!isRegular(kernel.statat(partition, recoveryPath(file)))) continue;
+      fd = kernel.openat(partition, recoveryPath(file), O_RDONLY | O_NOFOLLOW);
+    } catch (thrown) {
+      if (hasErrno(thrown, "ENOENT", "ENOTDIR", "ELOOP")) continue;
+      throw thrown;
+    }
+    try {
+      const magic = new Uint8Array(4), read = kernel.pread(fd, magic, 0);
+      const isSquashfs = read === 4 && new TextDecoder().decode(magic) === "hsqs";
+      return { file, filesystem: isSquashfs ? "squashfs" : "ext4", ino: kernel.fstat(fd).ino };
+    } finally {
+      kernel.close(fd);
+    }
+  }
+  return undefined;
+}
+
+export function recoveryPath(file: string): string {
+  return `${DIRECTORY}/${file}`;
+}
+
+/** Some loop device reads it, or the kernel was started for it: it is in use. */
+export function runsFromRecovery(
+  { kernel, pid }: System,
+  partition: number,
+  found: RecoverySystem | undefined,
+): boolean {
+  const { devMajor, devMinor } = kernel.fstat(partition);
+  const used = usedImages(kernel, pid).some((one) =>
+    one.ino === found?.ino && one.devMajor === devMajor && one.devMinor === devMinor
+  );
+  return used || isRecoveryBoot();
+}
+
+/** As the older tools know it too. */
+export function isRecoveryBoot(): boolean {
+  const line = readTextFile("/proc/cmdline") ?? "";
+  return /(?:^|\s)(?:cos-img\/filename=\S*recovery|root=live:LABEL=COS_RECOVERY|root=LABEL=COS_SYSTEM|rd\.live\.squashimg=\S*recovery)/
+    .test(line);
+}
+
+/** Mounts it read-only where nobody else sees it. The descriptor is that of its top directory. */
+export function mountRecovery(
+  { kernel, pid }: System,
+  partition: number,
+  { file, filesystem }: RecoverySystem,
+): { fd: number } & Disposable {
+  const fd = kernel.openat(partition, recoveryPath(file), O_RDONLY | O_NOFOLLOW);
+  try {
+    const loop = attachLoop(kernel, pid, fd, { readOnly: true, name: byteStringOf(`cos-${file}`) });
+    try {
+      const attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+      const root = kernel.mountDetached(filesystem, loop.path, { readOnly: true, attributes });
+      return {
+        fd: root,
+        [Symbol.dispose]: () => {
+          kernel.close(root);
+          loop[Symbol.dispose]();
+        },
+      };
+    } catch (thrown) {
+      loop[Symbol.dispose]();
+      throw thrown;
+    }
+  } finally {
+    kernel.close(fd);
+  }
+}

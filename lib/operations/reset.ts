@@ -1,0 +1,151 @@
+/**
+ * `cos reset`: the machine as it was at first, from a recovery system or a live CD. The new system is complete before the old one
+ * loses a name: at every instant something boots. Then both slots are the new one, and what was asked for is emptied.
+ */
+import { CosError, messageOf } from "../base/errors.ts";
+import type { Events } from "../base/events.ts";
+import { formatReference, type ImageReference } from "../formats/reference.ts";
+import type { Verification } from "../formats/record.ts";
+import { openSibling } from "../machine/state-partition.ts";
+import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
+import { planSwitch } from "../state/switch.ts";
+import type { System } from "../system/system.ts";
+import { emptyDirectory } from "../system/empty-directory.ts";
+import { makeWritable } from "../state/writable.ts";
+import { originOf } from "./downgrade.ts";
+import { Hooks } from "./hooks.ts";
+import { checkSpace, removeTransition, type Source } from "./install-image.ts";
+import { installWithHooks } from "./install-with-hooks.ts";
+import { prove } from "./prove.ts";
+import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
+import { findRecovery, mountRecovery, openRecovery } from "./recovery-system.ts";
+import { Session, type View } from "./session.ts";
+import { resolvedImage, resolveSource } from "./source.ts";
+import { describeSlots, type SlotSummary } from "./summary.ts";
+import { switchSlots } from "./switch-slots.ts";
+import type { ImageSettings } from "./upgrade.ts";
+
+export interface ResetSettings extends Omit<ImageSettings, "image"> {
+  /** In place of the recovery system. */
+  image?: ImageReference;
+  /** Empty the partitions of persistent data, and of cloud-config. */
+  persistent: boolean;
+  oem: boolean;
+  /** Who says so, for the record: the recovery system is at rest on the disk, and nothing proves it anew. */
+  by: string;
+}
+
+const RECOVERY_NAME = "the recovery system";
+
+export async function reset(
+  system: System,
+  settings: ResetSettings,
+  events: Events,
+  signal: AbortSignal,
+): Promise<SlotSummary[]> {
+  // A partition without a single image can be reset as well.
+  await using session = await Session.open(system, settings, events, true);
+  const { kernel } = system, { fd, name } = session.partition;
+  refuseRunning(session.look());
+  using stack = new DisposableStack();
+  const { source, verification, origin } = await sourceOf(session, settings, stack, signal);
+  checkSpace(source, kernel.fstatfs(fd).available, name);
+  if (!hasImageDirectory(kernel, fd)) kernel.mkdirat(fd, IMAGE_DIRECTORY, 0o755);
+  const hooks = new Hooks(session, settings, "reset", source.name, signal);
+  const installed = await installWithHooks(session, source, settings, hooks, signal);
+  const warnings: string[] = [];
+  try {
+    const ready = session.look(),
+      empty = ready.slots.names.active === undefined && ready.slots.names.passive === undefined;
+    const plan = planSwitch(ready.state, empty ? { kind: "deploy" } : { kind: "upgrade", arm: false });
+    if (plan === undefined) throw new Error("what no system runs from has a plan");
+    signal.throwIfAborted();
+    const record = newImageRecord(source.name, installed, verification, system.now());
+    noteImages(session, { [installed.uuid]: { ...record, ...origin } });
+    events({ kind: "phase", phase: "switch", text: "Putting it in place" });
+    warnings.push(...await switchSlots(session, ready, plan));
+  } catch (thrown) {
+    removeTransition(session);
+    throw thrown;
+  }
+  warnings.push(...await settle(session), ...emptied(session, settings));
+  await hooks.afterSwitch();
+  for (const text of warnings) events({ kind: "warning", text });
+  noteOperation(session, {
+    kind: "reset",
+    at: new Date(system.now()).toISOString(),
+    outcome: "done",
+    image: source.name,
+    ...warnings.length > 0 && { warnings },
+    ...hooks.failures.length > 0 && { failedHooks: hooks.failures },
+  });
+  return session.afterwards("looking at the result", [], () => describeSlots(session.look()));
+}
+
+function refuseRunning({ state, partition }: View): void {
+  if (state.running === undefined) return;
+  throw new CosError("NOT_IN_RECOVERY", `Cannot reset ${partition.name}: the machine runs from it.`, {
+    hint: "Start the recovery system or a live CD, and run it there.",
+  });
+}
+
+async function sourceOf(
+  session: Session,
+  settings: ResetSettings,
+  stack: DisposableStack,
+  signal: AbortSignal,
+): Promise<{ source: Source; verification: Verification; origin: ReturnType<typeof originOf> | undefined }> {
+  const { system, partition } = session, { image } = settings;
+  if (image !== undefined) {
+    const source = await resolveSource(system, { ...settings, image }, signal);
+    const verification = await prove(system, source, { ...settings, image }, signal);
+    return {
+      source: { ...source, name: formatReference(image) },
+      verification,
+      origin: originOf(resolvedImage(source), image),
+    };
+  }
+  const recovery = stack.use(openRecovery(system, partition, false)), found = findRecovery(system.kernel, recovery.fd);
+  if (found === undefined) {
+    throw new CosError("IMAGE_NOT_FOUND", `Cannot reset from ${recovery.name}: it holds no recovery system.`, {
+      hint: "Name the image to reset to: cos reset IMAGE",
+    });
+  }
+  const { fd } = stack.use(mountRecovery(system, recovery.fd, found));
+  const at = new Date(system.now()).toISOString();
+  return {
+    source: { kind: "directory", reference: { kind: "directory", path: `/proc/self/fd/${fd}` }, name: RECOVERY_NAME },
+    verification: { scheme: "skipped", word: RECOVERY_NAME, by: settings.by, at },
+    origin: undefined,
+  };
+}
+
+/** The new system is in place whatever happens here. */
+async function settle(session: Session): Promise<string[]> {
+  try {
+    const now = session.look(), plan = planSwitch(now.state, { kind: "settle" });
+    return plan === undefined ? [] : await switchSlots(session, now, plan);
+  } catch (thrown) {
+    return [`The old system is still the fallback: ${messageOf(thrown)}`];
+  }
+}
+
+function emptied({ system: { kernel }, partition, events }: Session, { persistent, oem }: ResetSettings): string[] {
+  const warnings: string[] = [];
+  for (const [wanted, label] of [[oem, "COS_OEM"], [persistent, "COS_PERSISTENT"]] as const) {
+    if (!wanted) continue;
+    try {
+      using sibling = openSibling(kernel, partition, label, true);
+      if (sibling === undefined) {
+        warnings.push(`There is no ${label} beside the state partition: nothing was emptied there.`);
+        continue;
+      }
+      using _writable = makeWritable(kernel, sibling, (text) => events({ kind: "warning", text }));
+      emptyDirectory(kernel, sibling.fd);
+      kernel.syncfs(sibling.fd);
+    } catch (thrown) {
+      warnings.push(`${label} could not be emptied: ${messageOf(thrown)}`);
+    }
+  }
+  return warnings;
+}
