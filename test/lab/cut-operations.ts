@@ -66,7 +66,10 @@ export async function recordOperations(lab: CutLab, short = false): Promise<Oper
   const machine = { v2, v3, disk };
   // GRUB cannot count on btrfs.
   if (lab.filesystem !== "btrfs") await recordCounted(recorder, machine, short);
-  if (!short) await recordRunning(recorder, machine);
+  if (!short) {
+    await recordRunning(recorder, machine);
+    await recordReset(recorder, machine);
+  }
   // The armed upgrade takes the steps of the others, and more.
   return short ? operations.filter(({ name }) => !["first upgrade", "upgrade"].includes(name)) : operations;
 }
@@ -109,6 +112,17 @@ async function recordRunning(recorder: Recorder, { v2, v3, disk: base }: Machine
   }
   const good = running(lab, "active", ["boot", "good"]);
   await add(recorder, "boot good where nothing counts: the record alone", { base, on: both, work: good, mounts });
+}
+
+/** From outside. What a machine is reset to is taken for good: nothing of what was there before is kept. */
+async function recordReset(recorder: Recorder, { v2, v3, disk }: Machine): Promise<void> {
+  const { lab, operations } = recorder;
+  const after = await add(recorder, "reset", {
+    base: disk,
+    on: [v2, v3],
+    work: program(lab, "reset", ...lab.install("v4")),
+  });
+  operations.at(-1)?.images.push(await activeImage(lab, after, "v4"));
 }
 
 /** Where GRUB counts. v5 marks itself good, so an upgrade to it is armed. */
