@@ -127,6 +127,7 @@ Deno.test("the layering test sees imports of every form", () => {
     "lib/base/build-info.ts",
     "lib/system/freeze-guard.ts",
     "lib/system/linux-kernel.ts",
+    "lib/system/room.ts",
     "cmd/application.ts",
     "lib/ui/output.ts",
     "lib/config/environment.ts",
