@@ -2,9 +2,10 @@
 import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
 import type { CommonFlags, CosContext } from "./context.ts";
 import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
-import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, word } from "./flags.ts";
+import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, systems, word } from "./flags.ts";
 import type { ResetFlags } from "./reset.ts";
 import type { TestFlags } from "./policy.ts";
+import type { SwitchFlags } from "./switch.ts";
 import type { VerifyFlags } from "./verify.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
 
@@ -24,6 +25,13 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
   loader: async () => (await import("./upgrade.ts")).runUpgrade,
   parameters: {
     flags: {
+      keep: {
+        kind: "parsed",
+        parse: systems,
+        optional: true,
+        placeholder: "N",
+        brief: "Systems that stay in all (2); those that ran well are kept for cos switch, the newest first",
+      },
       recovery: word("Upgrade the recovery system instead, in the form that is there (an image or a squashfs)"),
       dryRun: word("Print what would be done, and do nothing"),
       acceptRunning: word("The running system is still on trial, and it is good (as cos boot good says it)"),
@@ -42,6 +50,30 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
       "everything can be stopped and is undone; afterwards a reboot starts the new system. Downloads about what the image's layers weigh.\n\n" +
       "  cos upgrade registry.example.org/os/base:v2 --no-verify\n" +
       "  cos upgrade registry.example.org/os/base:v2 --dry-run --no-verify",
+  },
+});
+
+const switchCommand = buildCommand<SwitchFlags, [string], CosContext>({
+  loader: async () => (await import("./switch.ts")).runSwitch,
+  parameters: {
+    flags: {
+      acceptRunning: word("The running system is still on trial, and it is good (as cos boot good says it)"),
+      ...commonFlags,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [{
+        parse: String,
+        placeholder: "SYSTEM",
+        brief: "passive, or a kept system's version, or how its UUID or digest begins (see cos status)",
+      }],
+    },
+  },
+  docs: {
+    brief: "Make a system that is here already the active one: the passive one, or one that was kept",
+    fullDescription:
+      "Nothing is downloaded. The running system becomes the passive one; what was passive is kept in the place of the one that is chosen.\n" +
+      "cos upgrade --keep N keeps systems.",
   },
 });
 
@@ -271,7 +303,7 @@ const policy = buildRouteMap({
 
 export const application = buildApplication(
   buildRouteMap({
-    routes: { deploy, upgrade, rollback, reset, status, repair, verify, boot, policy },
+    routes: { deploy, upgrade, rollback, switch: switchCommand, reset, status, repair, verify, boot, policy },
     docs: {
       brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",
     },

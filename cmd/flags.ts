@@ -75,6 +75,13 @@ function mebibytes(input: string): number {
   return value;
 }
 
+/** Systems that are kept in all: the two slots' at least. */
+export function systems(input: string): number {
+  const value = /^[0-9]{1,2}$/.test(input) ? Number(input) : 0;
+  if (value < 2) throw new Error(`${JSON.stringify(input)} is no number of systems (2 to 99)`);
+  return value;
+}
+
 export function seconds(input: string): number {
   const value = /^[0-9]{1,6}$/.test(input) ? Number(input) : 0;
   if (value < 1) throw new Error(`${JSON.stringify(input)} is no time in seconds (a whole number from 1)`);

@@ -1,4 +1,5 @@
 import { planUpgradeOnly, upgrade, type UpgradePlan } from "../lib/operations/upgrade.ts";
+import { LEAST_KEPT } from "../lib/operations/keeping.ts";
 import { upgradeRecovery } from "../lib/operations/upgrade-recovery.ts";
 import { renderPlan, renderRecovery, renderSlots } from "../lib/ui/status.ts";
 import { type CosContext, runJob } from "./context.ts";
@@ -12,6 +13,7 @@ export interface UpgradeFlags extends ImageFlags {
   readonly try?: boolean;
   readonly allowDowngrade?: boolean;
   readonly recovery?: boolean;
+  readonly keep?: number;
 }
 
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
@@ -21,6 +23,7 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: s
       acceptRunning: flags.acceptRunning === true,
       retryBad: flags.retryBad === true,
       once: flags.try === true,
+      keep: flags.keep ?? LEAST_KEPT,
       allowDowngrade: flags.allowDowngrade === true ? saidBy(system, "--allow-downgrade") : undefined,
     };
     if (flags.recovery) {

@@ -3,6 +3,7 @@ import { messageOf } from "../base/errors.ts";
 import type { ImageRecord, InstallRecord, Verification } from "../formats/record.ts";
 import { type OperationRecord, withOperation } from "../formats/record.ts";
 import { openSibling, RECOVERY_LABEL } from "../machine/state-partition.ts";
+import { readKept } from "../state/kept.ts";
 import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
 import { type LoadedRecord, storeRecord } from "../state/record-file.ts";
 import type { InstalledImage } from "./install-image.ts";
@@ -63,7 +64,8 @@ export function noteOperation(
 ): void {
   session.afterwards("writing the record", undefined, () => {
     const { slots, record } = session.look(), { active } = slots.names;
-    const present = new Set([...slots.images.values()].flatMap(({ uuid }) => uuid ?? []));
+    const { system: { kernel }, partition: { fd } } = session;
+    const present = new Set([...slots.images.values(), ...readKept(kernel, fd)].flatMap(({ uuid }) => uuid ?? []));
     const next = withOperation(change(record.record), operation, present);
     const counted = active === undefined ? undefined : slots.images.get(active)?.uuid;
     write(session, record, { ...next, images: onlyActiveIsCounted(next.images, counted) });

@@ -5,10 +5,12 @@ import { type CountObstacle } from "../boot/counter.ts";
 import { withImageTree } from "../image/mount.ts";
 import type { OperationRecord } from "../formats/record.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
+import { readKept } from "../state/kept.ts";
 import { imagePath } from "../state/slots.ts";
 import { planRepair } from "../state/switch.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
+import { describeKept, type KeptSummary } from "./keeping.ts";
 import { look, requireImages, requireRoot, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { obstacleOf, recordOf } from "./trial.ts";
@@ -16,6 +18,8 @@ import { obstacleOf, recordOf } from "./trial.ts";
 export interface Status {
   partition: string;
   slots: SlotSummary[];
+  /** Systems that are kept besides. */
+  kept: KeptSummary[];
   /** Both names are one image: there is nothing to roll back to. */
   oneImage: boolean;
   /** The running image is neither slot any more. */
@@ -45,6 +49,7 @@ export function status(system: System, { state }: StateOptions): Status {
   return {
     partition: partition.name,
     slots: describeSlots(view, unknownVersions(system, view)),
+    kept: describeKept(view, readKept(system.kernel, partition.fd)),
     oneImage: names.active !== undefined && names.active === names.passive,
     runningIsNoSlot: running !== undefined && running !== names.active && running !== names.passive,
     fallbackArmed: view.state.counts && view.state.tries !== "",

@@ -1,7 +1,7 @@
 /** An upgrade: the named image becomes the active system, the one that runs becomes the fallback. */
 import type { Events } from "../base/events.ts";
 import type { Digest } from "../base/digest.ts";
-import { CosError } from "../base/errors.ts";
+import { CosError, messageOf } from "../base/errors.ts";
 import { OBSTACLES } from "../boot/counter.ts";
 import { formatReference } from "../formats/reference.ts";
 import type { ImageRecord, Verification } from "../formats/record.ts";
@@ -10,6 +10,7 @@ import type { System } from "../system/system.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import { announcedBytes, checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { floorsOf, judgeAge, originOf, refuseDowngrade } from "./downgrade.ts";
+import { keepLost, prune } from "./keeping.ts";
 import { newImageRecord, noteImages, noteOperation, onTrial, type Waiver } from "./record-keeping.ts";
 import {
   look,
@@ -54,6 +55,8 @@ export interface UpgradeSettings extends ImageSettings {
   once: boolean;
   /** `--allow-downgrade`, and who said it: also an image that is older than what ran well here. */
   allowDowngrade?: Waiver;
+  /** `--keep`: so many systems stay in all, at least two. */
+  keep: number;
   /** `--retry-bad`: also an image that fell back on this machine. */
   retryBad: boolean;
 }
@@ -224,7 +227,15 @@ async function applyUpgrade(
         const unarmed = ready.state.counts && !arm ? [notArmed(CANNOT_MARK)] : [];
         for (const text of unarmed) session.events({ kind: "warning", text });
         session.events({ kind: "phase", phase: "switch", text: "Switching" });
-        const warnings = await switchSlots(session, ready, switchPlan);
+        const takeBack = await keepLost(session, ready, plan.keep, settings.keep);
+        let warnings: string[];
+        try {
+          warnings = await switchSlots(session, ready, switchPlan);
+        } catch (thrown) {
+          await takeBack();
+          throw thrown;
+        }
+        warnings.push(...await pruned(session, settings.keep));
         await hooks.afterSwitch();
         const done = entry("upgrade", system.now(), plan, "done", [...unarmed, ...warnings]);
         noteOperation(session, { ...done, ...hooks.failures.length > 0 && { failedHooks: hooks.failures } });
@@ -234,6 +245,16 @@ async function applyUpgrade(
         throw thrown;
       }
     }
+  }
+}
+
+/** The new system is in place whatever happens here. */
+async function pruned(session: Session, keep: number): Promise<string[]> {
+  try {
+    await prune(session, keep);
+    return [];
+  } catch (thrown) {
+    return [`Older systems could not be removed: ${messageOf(thrown)}`];
   }
 }
 

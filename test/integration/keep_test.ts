@@ -1,0 +1,90 @@
+/** More than two systems: kept by upgrades, gone to by `cos switch`. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { boot } from "../lab/booted.ts";
+import { markingUnit, mountPoints, variables } from "../lab/counting.ts";
+import { mount } from "../lab/disk.ts";
+import { type LabMachine, labMachine } from "../lab/machine.ts";
+import { writeSmallOs } from "../lab/small-os.ts";
+
+interface Keeping extends LabMachine {
+  upgrade(tag: string, ...flags: string[]): Promise<void>;
+}
+
+/** v1 is deployed, and all of them mark themselves good. */
+async function keepingMachine(): Promise<Keeping> {
+  const machine = await labMachine({ stateMiB: 200 }), layout = join(machine.directory, "os");
+  const more = [...mountPoints(), ...markingUnit()];
+  writeSmallOs(layout, Object.fromEntries(["v1", "v2", "v3", "v4", "v5"].map((tag) => [tag, { more }])));
+  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+  await machine.must("boot", "install");
+  const upgrade = async (tag: string, ...flags: string[]) => {
+    await good(machine);
+    await machine.must("upgrade", `oci:${layout}:${tag}`, "--no-verify", ...flags);
+  };
+  return { ...machine, upgrade };
+}
+
+async function good(machine: LabMachine): Promise<void> {
+  await using booted = await boot(machine, "active");
+  const { status, err } = await booted.cos("boot", "good");
+  assert.equal(status, 0, err);
+}
+
+/** Versions of active, passive, and what is kept, the newest first. */
+async function systems(machine: LabMachine): Promise<string> {
+  const { slots, kept } = JSON.parse((await machine.must("status", "--json")).out) as {
+    slots: { version?: string }[];
+    kept: { version?: string }[];
+  };
+  await using state = await mount(machine.state);
+  const files = [...Deno.readDirSync(join(state.path, "cOS"))].filter(({ name }) => name.startsWith("kept-")).length;
+  assert.equal(files, kept.length);
+  return [...slots, ...kept].map(({ version }) => version).join(" ");
+}
+
+Deno.test("upgrades keep as many systems as they are told, those that ran well, the newest first", async () => {
+  await using machine = await keepingMachine();
+  await machine.upgrade("v2", "--keep", "4");
+  assert.equal(await systems(machine), "v2 v1");
+  await machine.upgrade("v3", "--keep", "4");
+  assert.equal(await systems(machine), "v3 v2 v1");
+  await machine.upgrade("v4", "--keep", "4");
+  assert.equal(await systems(machine), "v4 v3 v2 v1");
+  await machine.upgrade("v5", "--keep", "4");
+  assert.equal(await systems(machine), "v5 v4 v3 v2");
+  assert.match(
+    (await machine.must("status")).out,
+    /^ {2}kept {5}Small v3, from oci:\S+:v3\n {2}kept {5}Small v2, from/m,
+  );
+  // Fewer are a wish as well; a repair has nothing to say about them.
+  assert.equal((await machine.must("repair")).out, "Nothing to mend.\n");
+  await good(machine);
+  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v1`, "--no-verify", "--allow-downgrade");
+  assert.equal(await systems(machine), "v1 v5");
+});
+
+Deno.test("cos switch goes to a kept system, which is not counted since it ran well, and keeps the one it gives up", async () => {
+  await using machine = await keepingMachine();
+  for (const tag of ["v2", "v3", "v4"]) await machine.upgrade(tag, "--keep", "4");
+  await good(machine);
+  await machine.must("switch", "v1");
+  assert.equal(await systems(machine), "v1 v4 v3 v2");
+  assert.equal((await variables(machine.state)).cos_tries ?? "", "");
+  const { uuid } = (JSON.parse((await machine.must("status", "--json")).out) as { kept: { uuid: string }[] }).kept[1] ??
+    {};
+  await machine.must("switch", uuid?.slice(0, 8) ?? "");
+  assert.equal(await systems(machine), "v2 v1 v4 v3");
+  await machine.must("switch", "passive");
+  assert.equal(await systems(machine), "v1 v2 v4 v3");
+  // What never ran well is not worth keeping.
+  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v5`, "--no-verify", "--keep", "4");
+  assert.equal(await systems(machine), "v5 v1 v2 v4");
+  await machine.must("switch", "v2");
+  assert.equal(await systems(machine), "v2 v1 v4");
+  const none = await machine.cos("switch", "v9");
+  assert.deepEqual([none.status, none.err], [
+    24,
+    `Error: Cannot switch to v9 on ${machine.state}: no such system is kept.\n  Kept besides the two slots: v4. The passive system: cos switch passive\n`,
+  ]);
+});
