@@ -92,7 +92,11 @@ async function parsed(path: string, bytes: Uint8Array, own: boolean): Promise<Po
 
 async function prepared(origin: string, scope: PolicyScope, root: string): Promise<Requirement[]> {
   const { prepareScope } = await import("cos/trust");
-  return await orUnusable(origin, () => prepareScope(scope, (path) => readTrusted(`${root}${path}`)));
+  const files = {
+    read: (path: string) => readTrusted(`${root}${path}`),
+    list: (path: string) => listTrusted(root, path),
+  };
+  return await orUnusable(origin, () => prepareScope(scope, files));
 }
 
 async function orUnusable<T>(path: string, read: () => T | Promise<T>): Promise<T> {
@@ -112,10 +116,8 @@ async function readTrusted(path: string): Promise<Bytes | undefined> {
   try {
     using file = await Deno.open(path);
     const status = await file.stat(), directory = await Deno.stat(path.slice(0, path.lastIndexOf("/")) || "/");
-    for (const [what, { uid, mode }] of [[path, status], [`the directory of ${path}`, directory]] as const) {
-      const why = writableByOthers({ uid: uid ?? 0, mode: mode ?? 0 });
-      if (why !== undefined) throw unusable(path, `${what} ${why}`);
-    }
+    refuseOthers(path, path, status);
+    refuseOthers(path, `the directory of ${path}`, directory);
     if (status.size > MAX_FILE) throw unusable(path, `it is longer than ${MAX_FILE} bytes`);
     const bytes = new Uint8Array(status.size);
     let at = 0;
@@ -132,6 +134,36 @@ async function readTrusted(path: string): Promise<Bytes | undefined> {
     if (thrown instanceof CosError) throw thrown;
     throw unusable(path, "it cannot be read", thrown);
   }
+}
+
+/**
+ * Names of the files in a directory of a store. As many directories lie above them as the store has levels: all must be root's.
+ * Links are refused, since whoever may write where they lead would be trusted too. Undefined where there is none.
+ */
+async function listTrusted(root: string, path: string): Promise<string[] | undefined> {
+  const directory = `${root}${path}`, names: string[] = [];
+  try {
+    if ((await Deno.lstat(directory)).isSymlink) throw unusable(directory, "it is a link");
+    for (let at = path.length; at > 0; at = path.lastIndexOf("/", at - 1)) {
+      const above = `${root}${path.slice(0, at)}`;
+      refuseOthers(directory, above, await Deno.stat(above));
+    }
+    for await (const { name, isSymlink, isDirectory } of Deno.readDir(directory)) {
+      if (isSymlink) throw unusable(directory, `${directory}/${name} is a link`);
+      if (!isDirectory) names.push(name);
+    }
+    return names.sort();
+  } catch (thrown) {
+    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return undefined;
+    if (thrown instanceof CosError) throw thrown;
+    throw unusable(directory, "it cannot be read", thrown);
+  }
+}
+
+/** @param what is looked at, for the use of `path`. */
+function refuseOthers(path: string, what: string, { uid, mode }: Deno.FileInfo): void {
+  const why = writableByOthers({ uid: uid ?? 0, mode: mode ?? 0 });
+  if (why !== undefined) throw unusable(path, `${what} ${why}`);
 }
 
 async function attachmentsEnabled(root: string, image: ImageReference): Promise<boolean> {

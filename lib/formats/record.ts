@@ -30,6 +30,8 @@ const verification = z.looseObject({
   time: z.optional(z.string()),
   /** What the signer added, and signed. */
   annotations: z.optional(z.record(z.string(), z.string())),
+  /** What spoke against it, and the policy only wants to have noted. */
+  overlooked: z.optional(z.array(z.string())),
   /** The policy that was asked, and which of its scopes. */
   policy: z.optional(z.string()),
   scope: z.optional(z.string()),

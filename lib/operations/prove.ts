@@ -38,6 +38,11 @@ const KINDS = {
     layer: /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.[0-9]+)?\+json(?:;version=0\.[0-9]+)?$/,
     most: 8 * 1024 * 1024,
   },
+  notary: {
+    artifact: /^application\/vnd\.cncf\.notary\.signature$/,
+    layer: /^application\/(?:jose\+json|cose)$/,
+    most: 1024 * 1024,
+  },
 } satisfies Record<Need, SignatureKind>;
 
 /**
@@ -57,13 +62,13 @@ export async function prove(
   const judgement = await judge(system, source, settings, policy, signal);
   switch (judgement.decision.kind) {
     case "trusted":
-      return verificationOf(judgement, judgement.decision.proofs[0], at);
+      return verificationOf(judgement, judgement.decision.proofs, at);
     case "waived":
       // Distributions ship that default for containers: nobody has said it of the machine's own system.
       if (!policy.own && judgement.scope === "default") throw unproven(source, settings.image, policy.origin);
       return {
         scheme: "skipped",
-        word: `insecureAcceptAnything in ${judgement.origin}`,
+        word: `${judgement.decision.word} in ${judgement.origin}`,
         by: "the policy",
         at,
         policy: judgement.origin,
@@ -132,7 +137,7 @@ async function gather(
         digest,
         need === "attachments"
           ? await attachedSignatures(image, digest, KINDS.attachments, signal)
-          : await referringSignatures(image, digest, KINDS.bundles, signal),
+          : await referringSignatures(image, digest, KINDS[need], signal),
       );
     }
   }
@@ -149,14 +154,21 @@ function validDate(text: string): Date | undefined {
   return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
-function verificationOf({ origin, scope }: Judgement, proof: Trusted, at: string): Verification {
-  const { scheme, signer, time, annotations } = proof;
+/** The first proof, and what the policy overlooks in any. */
+function verificationOf(
+  { origin, scope }: Judgement,
+  proofs: readonly [Trusted, ...Trusted[]],
+  at: string,
+): Verification {
+  const [{ scheme, signer, time, annotations }] = proofs,
+    overlooked = proofs.flatMap((proof) => proof.overlooked ?? []);
   return {
     scheme,
     at,
     ...("key" in signer ? { key: signer.key } : { identity: signer.identity.san, issuer: signer.identity.issuer }),
     ...(time !== undefined && { time }),
     ...(annotations !== undefined && Object.keys(annotations).length > 0 && { annotations }),
+    ...(overlooked.length > 0 && { overlooked }),
     policy: origin,
     scope,
   };

@@ -10,8 +10,8 @@ export interface Asked {
 
 export type Decision =
   | { kind: "trusted"; proofs: readonly [Trusted, ...Trusted[]]; asked: readonly Asked[] }
-  /** By `insecureAcceptAnything`: nothing is proven, and the record says so. */
-  | { kind: "waived"; asked: readonly Asked[] }
+  /** Nothing is proven, by a word of the policy like `insecureAcceptAnything`, and the record says so. */
+  | { kind: "waived"; word: string; asked: readonly Asked[] }
   | { kind: "refused"; asked: readonly Asked[] };
 
 export async function evaluate(
@@ -20,10 +20,10 @@ export async function evaluate(
   context: Context,
 ): Promise<Decision> {
   const asked: Asked[] = [], proofs: Trusted[] = [];
-  let refused = false, waived = false;
+  let refused = false, word: string | undefined;
   for (const requirement of requirements) {
     const { type, words } = requirement, answer = await requirement.verify(material, context, proofs);
-    if (answer === "waived") waived = true;
+    if (answer !== "holds" && "waived" in answer) word ??= answer.waived;
     else if (answer !== "holds") {
       if (answer.trusted) proofs.push(answer);
       else {
@@ -37,7 +37,7 @@ export async function evaluate(
   if (refused) return { kind: "refused", asked };
   const [first, ...more] = proofs;
   if (first !== undefined) return { kind: "trusted", proofs: [first, ...more], asked };
-  if (waived) return { kind: "waived", asked };
+  if (word !== undefined) return { kind: "waived", word, asked };
   const refusal = {
     trusted: false as const,
     reason: "the policy asks for no signature, so nothing says who made the image",

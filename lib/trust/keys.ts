@@ -110,6 +110,23 @@ export async function verifySignature(
   return false;
 }
 
+/**
+ * As JOSE and COSE have them: EC signatures are the two numbers side by side, and RSA's have the padding PSS with a salt as long as
+ * the hash (RFC 7518, 3.4 and 3.5; RFC 8230, 2).
+ */
+export async function verifyRawSignature(
+  key: PublicKey,
+  hash: Hash,
+  signed: Bytes,
+  signature: Bytes,
+): Promise<boolean> {
+  if (key.curve !== undefined) {
+    return await check(key, { name: "ECDSA", namedCurve: key.curve, hash }, signature, signed);
+  }
+  const saltLength = Number(hash.slice(4)) / 8;
+  return key.kind === "rsa" && await check(key, { name: "RSA-PSS", hash, saltLength }, signature, signed);
+}
+
 type Algorithm = { name: string; hash?: Hash; namedCurve?: string; saltLength?: number };
 
 function algorithmsOf(key: PublicKey, { hashes, pss }: SignatureOptions): Algorithm[] {

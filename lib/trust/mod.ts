@@ -4,6 +4,13 @@
  */
 export { type Asked, type Decision, evaluate } from "./evaluate.ts";
 export { parsePolicy, type PolicyFile, type PolicyScope, prepareScope } from "./policy-file.ts";
-export { type Context, type Found, type Material, type Need, type Requirement } from "./requirement.ts";
+export {
+  type Context,
+  type Found,
+  type Material,
+  type Need,
+  type PolicyFiles,
+  type Requirement,
+} from "./requirement.ts";
 export { scopesOf } from "./scope.ts";
 export { type Trusted } from "./verdict.ts";

@@ -7,7 +7,7 @@ import { displayText } from "../base/byte-string.ts";
 import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { parseStrictJson } from "../formats/strict-json.ts";
 import type { ImageReference } from "../formats/reference.ts";
-import type { ReadFile, Requirement, RequirementKind } from "./requirement.ts";
+import type { PolicyFiles, Requirement, RequirementKind } from "./requirement.ts";
 import { REQUIREMENT_KINDS } from "./requirements/kinds.ts";
 import { scopesOf, transportOf } from "./scope.ts";
 import { shaped } from "./shape.ts";
@@ -68,7 +68,7 @@ export function parsePolicy(bytes: Uint8Array, own: boolean): PolicyFile {
 }
 
 /** The requirements with their keys read. Throws `FormatError`, and what `files` throws. */
-export async function prepareScope({ name, requirements }: PolicyScope, files: ReadFile): Promise<Requirement[]> {
+export async function prepareScope({ name, requirements }: PolicyScope, files: PolicyFiles): Promise<Requirement[]> {
   try {
     return await prepareAll(requirements, files);
   } catch (thrown) {
@@ -77,7 +77,7 @@ export async function prepareScope({ name, requirements }: PolicyScope, files: R
   }
 }
 
-async function prepareAll(written: readonly Written[], files: ReadFile): Promise<Requirement[]> {
+async function prepareAll(written: readonly Written[], files: PolicyFiles): Promise<Requirement[]> {
   const ready: Requirement[] = [];
   for (const { kind, value, inner } of written) {
     ready.push(await kind.prepare(value, files, await prepareAll(inner, files)));

@@ -7,7 +7,7 @@ import type { Subject } from "./sigstore-bundle.ts";
 import type { Refusal, Trusted } from "./verdict.ts";
 
 /** Kinds of signatures that have to be fetched. */
-export type Need = "attachments" | "bundles";
+export type Need = "attachments" | "bundles" | "notary";
 
 /** A layer of an artifact beside the image, as it was fetched. */
 export interface SignatureLayer {
@@ -35,8 +35,14 @@ export interface Context {
   now: Date;
 }
 
+/** The operator's own word that nothing is to be proven. */
+export interface Waived {
+  /** The word, as the record shows it. */
+  waived: string;
+}
+
 /** A condition that is no proof of anybody's, like a label, says only that it holds. */
-export type Answer = Trusted | Refusal | "holds" | "waived";
+export type Answer = Trusted | Refusal | Waived | "holds";
 
 export interface Requirement {
   readonly type: string;
@@ -61,11 +67,17 @@ export interface RequirementKind<T = unknown> {
   /** Requirements within it, as they are written. */
   inner?(value: T): readonly unknown[];
   /**
-   * @param files reads a file that the policy names. @param inner those within it, ready.
+   * @param files what the policy names. @param inner those within it, ready.
    * Throws `FormatError`, and what `files` throws.
    */
-  prepare(value: T, files: ReadFile, inner: readonly Requirement[]): Promise<Requirement>;
+  prepare(value: T, files: PolicyFiles, inner: readonly Requirement[]): Promise<Requirement>;
 }
 
 /** Undefined where there is no such file. */
 export type ReadFile = (path: string) => Promise<Bytes | undefined>;
+
+export interface PolicyFiles {
+  read: ReadFile;
+  /** Names of the files in a directory, sorted; directories in it are left out, links refused. Undefined where there is none. */
+  list(path: string): Promise<readonly string[] | undefined>;
+}

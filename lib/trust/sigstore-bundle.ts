@@ -14,6 +14,8 @@ export interface Subject {
   digest: Digest;
   /** The manifest's or index's own bytes, whose digest that is. */
   bytes: Bytes;
+  /** As the source calls it. */
+  mediaType?: string;
 }
 
 export interface KeyPolicy {

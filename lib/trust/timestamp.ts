@@ -28,13 +28,15 @@ export interface ProvenTime {
   time: Date;
   /** How far the authority's clock may be off, either way. Milliseconds. */
   accuracy: number;
+  /** The authority's own certificate, and those above it up to a trusted one. */
+  path: readonly Certificate[];
 }
 
 interface Token {
   /** What the authority stamped: TSTInfo. */
   info: Bytes;
   imprint: { hash: Hash; digest: Bytes };
-  proven: ProvenTime;
+  proven: Omit<ProvenTime, "path">;
   certificates: Certificate[];
   signer: Signer;
 }
@@ -96,7 +98,8 @@ export async function verifyTimestamp(
         times: [parsed.proven.time],
         purpose: PURPOSE.timeStamping,
       };
-      if (await findPath(request, (why) => reason = why) !== undefined) return parsed.proven;
+      const path = await findPath(request, (why) => reason = why);
+      if (path !== undefined) return { ...parsed.proven, path };
     }
   }
   return refuse(`a timestamp cannot be trusted: ${reason}`);
@@ -155,14 +158,19 @@ function parseToken(bytes: Bytes): Token {
 
 /** TSTInfo: RFC 3161, 2.4.2. */
 function parseInfo(info: Bytes): Pick<Token, "imprint" | "proven"> {
-  const [version, , imprint, , time, ...rest] = sequence(readDer(info));
+  const [version, policy, imprint, , time, ...rest] = sequence(readDer(info));
   if (smallNumberOf(version) !== 1) throw new FormatError("its version is not 1");
   const [algorithm, digest] = sequence(imprint);
   const accuracy = rest.find(({ tag }) => tag === TAG.sequence);
   return {
     imprint: { hash: hashOf(algorithm), digest: expectTag(digest, TAG.octetString).content },
-    proven: { time: timeOf(time), accuracy: accuracy === undefined ? 0 : millisecondsOf(accuracy) },
+    proven: { time: timeOf(time), accuracy: accuracy === undefined ? accuracyOf(policy) : millisecondsOf(accuracy) },
   };
+}
+
+/** Where the token does not say: the baseline policy promises a second (RFC 3628, 5.2). */
+function accuracyOf(policy: Der | undefined): number {
+  return oidOf(policy) === "0.4.0.2023.1.1" ? 1000 : 0;
 }
 
 /** Accuracy: seconds, milliseconds [0], microseconds [1], each optional. */

@@ -11,15 +11,17 @@ export interface Identity {
 /** Who signed, when that is known, and what was signed besides the digest. */
 export interface Trusted {
   trusted: true;
-  scheme: "cosign" | "sigstore-bundle";
+  scheme: "cosign" | "sigstore-bundle" | "notary";
   /** The fingerprint of a key (`sha256:` and hex, of its SubjectPublicKeyInfo), or whom a certificate speaks for. */
   signer: { key: string } | { identity: Identity };
-  /** ISO 8601; only a time that a log or a timestamp authority signed. */
+  /** ISO 8601; only a time that a log, a timestamp authority or a signing authority signed. */
   time?: string;
   /** The name under which the image was signed (`docker-reference`), where the scheme has one. */
   signedReference?: string;
   /** What the signer added, and signed. */
   annotations?: Record<string, string>;
+  /** What spoke against it, and the policy only wants to have noted. */
+  overlooked?: string[];
 }
 
 export interface Refusal {
@@ -42,7 +44,11 @@ class Refused extends Error {
 
 /** @param expected and `found`: the two values that differ; they become part of the sentence. */
 export function refuse(what: string, expected?: string, found?: string): never {
-  throw new Refused(refusal(what, expected, found));
+  refuseWith(refusal(what, expected, found));
+}
+
+export function refuseWith(refusal: Refusal): never {
+  throw new Refused(refusal);
 }
 
 export function refusal(what: string, expected?: string, found?: string): Refusal {
@@ -65,6 +71,17 @@ export async function verdictOf(what: string, verify: () => Promise<Verdict>): P
   } catch (thrown) {
     if (thrown instanceof Refused) return thrown.refusal;
     if (isFormatError(thrown)) return refusal(`${what}: ${thrown.message}`);
+    throw thrown;
+  }
+}
+
+/** For checks whose failing may be borne: what they come to, or what speaks against it. */
+export async function attempt<T>(check: () => T | Promise<T>): Promise<{ value?: T; refusal?: Refusal }> {
+  try {
+    return { value: await check() };
+  } catch (thrown) {
+    if (thrown instanceof Refused) return { refusal: thrown.refusal };
+    if (isFormatError(thrown)) return { refusal: refusal(thrown.message) };
     throw thrown;
   }
 }

@@ -64,11 +64,12 @@ function proof({ verification }: SlotSummary): string | undefined {
 
 /** Who vouches for an image, or who waived that; without the time of asking. */
 export function proofText(verification: Verification): string {
-  const { scheme, word, by, key, identity, issuer, time, policy, scope } = verification;
+  const { scheme, word, by, key, identity, issuer, time, overlooked = [], policy, scope } = verification;
   if (scheme === "skipped") return `NOT VERIFIED: waived with ${word ?? "?"} by ${by ?? "?"}`;
   const who = identity !== undefined ? `${identity} (vouched for by ${issuer ?? "?"})` : `key ${key ?? "?"}`;
   const signed = time === undefined ? "" : ` at ${when(time)}`;
-  return `${scheme}: signed by ${who}${signed}; by ${policy ?? "a policy"}, scope "${scope ?? "?"}"`;
+  const but = overlooked.map((fault) => `; OVERLOOKED: ${fault}`).join("");
+  return `${scheme}: signed by ${who}${signed}; by ${policy ?? "a policy"}, scope "${scope ?? "?"}"${but}`;
 }
 
 function downgradeText({ downgrade }: SlotSummary): string | undefined {

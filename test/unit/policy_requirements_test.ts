@@ -31,10 +31,10 @@ async function ask(
     reference = parseReference(image);
   const scope = policy.scopeOf(reference);
   assert.ok(scope);
-  const prepared = await prepareScope(
-    scope,
-    (path) => Promise.resolve(files[path] === undefined ? undefined : encode(files[path])),
-  );
+  const prepared = await prepareScope(scope, {
+    read: (path) => Promise.resolve(files[path] === undefined ? undefined : encode(files[path])),
+    list: () => Promise.resolve(undefined),
+  });
   const decision = await evaluate(prepared, material, {
     reference,
     subjects: [{ digest: DIGEST, bytes: encode("manifest") }],

@@ -23,7 +23,7 @@ export const any: RequirementKind<z.infer<typeof schema>> = {
         const reasons: string[] = [];
         for (const { type, verify } of inner) {
           const answer = await verify(material, context, sofar);
-          if (typeof answer === "string" || answer.trusted) return answer;
+          if (typeof answer === "string" || "waived" in answer || answer.trusted) return answer;
           reasons.push(`${type}: ${answer.reason}`);
         }
         return refusal(`it is signed in none of the accepted ways: ${reasons.join("; ")}`);

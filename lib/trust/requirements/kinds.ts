@@ -1,6 +1,7 @@
 /** All types of requirements that a policy file may hold. */
 import type { RequirementKind } from "../requirement.ts";
 import { any } from "./any.ts";
+import { notaryProject } from "./notary-project.ts";
 import { acceptAnything, reject } from "./plain.ts";
 import { freshness } from "./freshness.ts";
 import { imageLabels } from "./image-labels.ts";
@@ -15,6 +16,7 @@ export const REQUIREMENT_KINDS = [
   signedBy,
   sigstoreSigned,
   sigstoreBundle,
+  notaryProject,
   any,
   imageLabels,
   freshness,

@@ -13,7 +13,7 @@ export const acceptAnything: RequirementKind<object> = {
       words: "whatever it likes: nothing is verified",
       proves: true,
       needs: [],
-      verify: () => Promise.resolve("waived"),
+      verify: () => Promise.resolve({ waived: "insecureAcceptAnything" }),
     }),
 };
 

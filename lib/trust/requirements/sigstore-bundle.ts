@@ -31,7 +31,7 @@ export const sigstoreBundle: RequirementKind<Value> = {
   type: "sigstoreBundle",
   own: true,
   schema,
-  prepare: async (value, read) => {
+  prepare: async (value, { read }) => {
     const { predicateTypes, annotations } = value, signers = await signersOf(value, read);
     return {
       type: "sigstoreBundle",

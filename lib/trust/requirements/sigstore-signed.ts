@@ -54,7 +54,7 @@ export const sigstoreSigned: RequirementKind<Value> = {
   own: false,
   ownFields: ["rsaPss", "annotations"],
   schema,
-  prepare: async (value, read) => {
+  prepare: async (value, { read }) => {
     const { signedIdentity = DEFAULT_IDENTITY, annotations, fulcio, pki } = value;
     checkIdentity(signedIdentity);
     const signers = await signersOf(value, read);

@@ -1,0 +1,48 @@
+/** Signatures as flattened JSON (RFC 7515, 7.2.2; notaryproject/specifications, signature-envelope-jws.md). */
+import * as z from "zod/mini";
+import { decodeBase64Url } from "../../formats/base64.ts";
+import { FormatError } from "../../formats/format-error.ts";
+import { MAX_CHAIN } from "../chain.ts";
+import { parseShape, someBase64 } from "../shape.ts";
+import { type Envelope, headerSchema, MAX_ENVELOPE, NAME } from "./envelope.ts";
+
+/** RFC 3339, as Go writes it: with the signer's own offset. */
+const time = z.pipe(
+  z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/)),
+  z.transform((text, context) => {
+    const date = new Date(text), sameDay = new Date(`${text.slice(0, 10)}T00:00:00Z`);
+    // What rolled over was no date: a 31st of April.
+    if (!Number.isNaN(+date) && !Number.isNaN(+sameDay) && sameDay.toISOString().startsWith(text.slice(0, 10))) {
+      return date;
+    }
+    context.issues.push({ code: "custom", input: text, message: "it is no time" });
+    return new Date(0);
+  }),
+);
+const header = headerSchema(time);
+const envelope = z.strictObject({
+  payload: z.string(),
+  protected: z.string(),
+  header: z.looseObject({
+    x5c: z.array(someBase64).check(z.minLength(1), z.maxLength(MAX_CHAIN)),
+    [NAME.timestamp]: z.optional(someBase64),
+  }),
+  signature: z.string(),
+});
+
+/** Throws `FormatError`. */
+export function parseJws(bytes: Uint8Array): Envelope {
+  const { payload, protected: signedHeader, header: unsigned, signature } = parseShape(envelope, bytes, MAX_ENVELOPE);
+  const told = parseShape(header, decodeBase64Url(signedHeader), MAX_ENVELOPE);
+  // RFC 7515, 4: otherwise it would be open which of the two counts.
+  const twin = Object.keys(unsigned).find((name) => Object.hasOwn(told, name));
+  if (twin !== undefined) throw new FormatError("a parameter is in both of its headers");
+  return {
+    header: told,
+    signed: new TextEncoder().encode(`${signedHeader}.${payload}`),
+    signature: decodeBase64Url(signature),
+    payload: decodeBase64Url(payload),
+    certificates: unsigned.x5c,
+    timestamp: unsigned[NAME.timestamp],
+  };
+}
