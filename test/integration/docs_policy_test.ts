@@ -4,6 +4,7 @@ import { etcRoom } from "../lab/etc-room.ts";
 import { scratchDirectory } from "../lab/cleanup.ts";
 import { makeInstance, trustedRoot } from "../lab/signing/instance.ts";
 import { makeKey } from "../lab/signing/keys.ts";
+import { SITE } from "../lab/signing/notary-case.ts";
 
 const PAGE = Deno.readTextFileSync(new URL("../../docs/policy.md", import.meta.url));
 
@@ -20,6 +21,7 @@ Deno.test("every policy in docs/policy.md is read, and says in words what it ask
   await using room = await etcRoom({ directory: scratch.path });
   room.write("cos/release.pub", (await makeKey("p256")).pem);
   room.write("cos/trusted_root.json", JSON.stringify(await trustedRoot(await makeInstance())));
+  room.write("cos/signing-root.pem", SITE.root.pem);
   const seen: Record<string, string[]> = {};
   for (const [title, policy] of examples()) {
     room.write("cos/policy.json", policy);
@@ -40,6 +42,10 @@ Deno.test("every policy in docs/policy.md is read, and says in words what it ask
     ],
     "Without a key: an identity": [
       "The image must be signed in a Sigstore bundle by https://git.example.org/os/.github/workflows/release.yml@refs/heads/main.",
+      none,
+    ],
+    "Notary Project signatures": [
+      "The image must be signed in the Notary Project's form by C=DE, ST=Bavaria, O=Example.",
       none,
     ],
     "Only what is new": [`The image must be ${bundled}.`, "The image must be signed or made less than 90d ago.", none],

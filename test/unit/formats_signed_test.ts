@@ -1,6 +1,6 @@
 /** The readers of what is signed: JSON that has one meaning, Base64 and DER that have one form. */
 import assert from "node:assert/strict";
-import { decodeBase64 } from "../../lib/formats/base64.ts";
+import { decodeBase64, decodeBase64Url } from "../../lib/formats/base64.ts";
 import {
   bitOf,
   booleanOf,
@@ -176,4 +176,13 @@ Deno.test("DER's times", () => {
     [TAG.octetString, "20231201120000Z"],
   ];
   for (const [tag, text] of bad) assert.throws(() => read(tag, text), FormatError, text);
+});
+
+Deno.test("Base64url has one form: JOSE's, without padding", () => {
+  assert.deepEqual(["", "-_8", "YQ", "YWI", "YWJj"].map((text) => decodeBase64Url(text).toHex()), [
+    ...["", "fbff", "61", "6162", "616263"],
+  ]);
+  for (const text of ["YQ==", "YWI=", "+/8", "Y", "YR", "YWJ", "YQ\n", " YQ", "YW Jj", "YWJjY", "é"]) {
+    assert.throws(() => decodeBase64Url(text), { name: "FormatError", message: /^it is no Base64url/ }, text);
+  }
 });

@@ -25,6 +25,8 @@ export interface Issued {
 export interface CertificateRequest {
   key: SigningKey;
   commonName: string;
+  /** Of the name, before that: object identifiers and values. */
+  attributes?: readonly (readonly [string, string])[];
   /** Undefined: it issues itself. */
   issuer?: Issued;
   notBefore: Date;
@@ -38,19 +40,30 @@ function extension(id: string, value: Uint8Array, critical = false): Bytes {
   return der.sequence(der.oid(id), ...(critical ? [der.TRUE] : []), der.octets(value));
 }
 
+const URL_OF_ISSUER = der.text("http://ca.lab.test", 0x86);
+
+function usage(bits: readonly number[], critical: boolean): Bytes {
+  const last = Math.max(...bits), bytes = new Uint8Array(last < 8 ? 1 : 2);
+  for (const bit of bits) bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) | (0x80 >> (bit & 7));
+  return extension("2.5.29.15", der.bits(bytes, 7 - (last & 7)), critical);
+}
+
 export const extensions = {
-  ca: (pathLength?: number) =>
+  ca: (pathLength?: number, critical = true) =>
     extension(
       "2.5.29.19",
       der.sequence(der.TRUE, ...(pathLength === undefined ? [] : [der.integer(pathLength)])),
-      true,
+      critical,
     ),
   /** digitalSignature is bit 0, keyCertSign bit 5. */
-  usage: (...bits: number[]) => {
-    const last = Math.max(...bits), byte = bits.reduce((value, bit) => value | (0x80 >> bit), 0);
-    return extension("2.5.29.15", der.bits(new Uint8Array([byte]), 7 - last), true);
-  },
+  usage: (...bits: number[]) => usage(bits, true),
+  uncriticalUsage: (...bits: number[]) => usage(bits, false),
   purpose: (id: string, critical = false) => extension("2.5.29.37", der.sequence(der.oid(id)), critical),
+  purposes: (...ids: string[]) => extension("2.5.29.37", der.sequence(...ids.map(der.oid))),
+  /** Where the issuer tells what it took back: a list (cRLDistributionPoints), or an answer (OCSP in authorityInfoAccess). */
+  revocationList: () => extension("2.5.29.31", der.sequence(der.sequence(der.tagged(0, der.tagged(0, URL_OF_ISSUER))))),
+  authorityAccess: (method: string) =>
+    extension("1.3.6.1.5.5.7.1.1", der.sequence(der.sequence(der.oid(method), URL_OF_ISSUER))),
   /** rfc822Name is [1], dNSName [2], URI [6]. */
   names: (...names: { tag: 1 | 2 | 6; value: string }[]) =>
     extension("2.5.29.17", der.sequence(...names.map(({ tag, value }) => der.text(value, 0x80 | tag))), true),
@@ -81,7 +94,8 @@ let serials = 0x1000;
 
 export async function makeCertificate(request: CertificateRequest): Promise<Issued> {
   const { key, commonName, issuer, certificateLog } = request, signer = issuer?.key ?? key;
-  const name = der.sequence(der.set(der.sequence(der.oid("2.5.4.3"), der.text(commonName))));
+  const attributes = [...request.attributes ?? [], ["2.5.4.3", commonName] as const];
+  const name = der.sequence(...attributes.map(([id, value]) => der.set(der.sequence(der.oid(id), der.text(value)))));
   const serial = der.integer(++serials);
   const body = (all: readonly Uint8Array[]) =>
     der.sequence(

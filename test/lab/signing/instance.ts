@@ -52,7 +52,7 @@ export async function makeInstance(): Promise<Instance> {
   };
 }
 
-async function keyIds({ spki }: SigningKey, issuer?: Issued): Promise<Bytes[]> {
+export async function keyIds({ spki }: SigningKey, issuer?: Issued): Promise<Bytes[]> {
   const id = async (of: Bytes) => (await sha256(of)).subarray(0, 20);
   return [
     extensions.subjectKeyId(await id(spki)),

@@ -54,12 +54,17 @@ export async function makeKey(kind: KeyKind): Promise<SigningKey> {
 
 /** EC signatures are DER, as everybody but Notary and JOSE wants them. */
 export async function sign(key: SigningKey, content: Uint8Array, options: SigningOptions = {}): Promise<Bytes> {
-  const algorithm = algorithmOf(key.kind, options);
-  const imported = await crypto.subtle.importKey("pkcs8", key.pkcs8, algorithm, false, ["sign"]);
-  const signature = new Uint8Array(await crypto.subtle.sign(algorithm, imported, content as Bytes));
-  if (algorithm.name !== "ECDSA") return signature;
+  const signature = await signRaw(key, content, options);
+  if (!(key.kind in CURVES)) return signature;
   const half = signature.length / 2;
   return der.sequence(der.integer(signature.subarray(0, half)), der.integer(signature.subarray(half)));
+}
+
+/** EC signatures are the two numbers side by side. */
+export async function signRaw(key: SigningKey, content: Uint8Array, options: SigningOptions = {}): Promise<Bytes> {
+  const algorithm = algorithmOf(key.kind, options);
+  const imported = await crypto.subtle.importKey("pkcs8", key.pkcs8, algorithm, false, ["sign"]);
+  return new Uint8Array(await crypto.subtle.sign(algorithm, imported, content as Bytes));
 }
 
 function algorithmOf(kind: KeyKind, { hash, saltLength }: SigningOptions) {

@@ -89,16 +89,21 @@ export async function publishAttachments(place: Place, digest: string, layers: r
   await place.manifest(`${digest.replace(":", "-")}.sig`, await artifact(place, layers), OCI_MANIFEST);
 }
 
-/** As artifacts that refer to the image, listed by the index at the tag that stands for the list. */
+/**
+ * As artifacts that refer to the image, listed by the index at the tag that stands for the list.
+ * @param older the type is that of the artifact's configuration, as before OCI image-spec 1.1.
+ */
 export async function publishReferrers(
   place: Place,
   subject: { digest: string; size: number },
   artifactType: string,
   layers: readonly Published[],
+  { older = false } = {},
 ): Promise<void> {
-  const manifests = [];
+  const manifests = [], config = { mediaType: artifactType, digest: sha256(EMPTY), size: EMPTY.length };
   for (const layer of layers) {
-    const bytes = await artifact(place, [layer], { artifactType, subject: { mediaType: OCI_MANIFEST, ...subject } });
+    const type = older ? { config } : { artifactType };
+    const bytes = await artifact(place, [layer], { ...type, subject: { mediaType: OCI_MANIFEST, ...subject } });
     await place.manifest(sha256(bytes), bytes, OCI_MANIFEST);
     manifests.push({ mediaType: OCI_MANIFEST, digest: sha256(bytes), size: bytes.length, artifactType });
   }

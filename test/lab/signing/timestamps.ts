@@ -1,5 +1,6 @@
 /** A timestamp authority (RFC 3161). */
 import type { Bytes } from "../../../lib/base/bytes.ts";
+import { tokenOfResponse } from "../../../lib/trust/timestamp.ts";
 import { type Issued, signatureAlgorithm } from "./certificates.ts";
 import * as der from "./der.ts";
 import { sha256, sign } from "./keys.ts";
@@ -10,6 +11,10 @@ const TST_INFO = "1.2.840.113549.1.9.16.1.4";
 export interface TimestampOptions {
   /** Puts these into the token. */
   embed?: readonly Issued[];
+  /** Under which it stamps. */
+  policy?: string;
+  /** Seconds that its clock may be off; undefined: it does not say. */
+  accuracy?: number | undefined;
 }
 
 /** A TimeStampResp that says: these bytes were there at that time. The authority's key signs with SHA-256. */
@@ -17,15 +22,16 @@ export async function makeTimestamp(
   authority: Issued,
   content: Uint8Array,
   at: Date,
-  { embed = [] }: TimestampOptions = {},
+  options: TimestampOptions = {},
 ): Promise<Bytes> {
+  const { embed = [], policy = "1.3.6.1.4.1.57264.2", accuracy } = { accuracy: 1, ...options };
   const info = der.sequence(
     der.integer(1),
-    der.oid("1.3.6.1.4.1.57264.2"),
+    der.oid(policy),
     der.sequence(SHA256, der.octets(await sha256(content))),
     der.integer(4711),
     der.time(at, true),
-    der.sequence(der.integer(1)), // accuracy: one second
+    ...accuracy === undefined ? [] : [der.sequence(der.integer(accuracy))],
   );
   const attribute = (id: string, value: Uint8Array) => der.sequence(der.oid(id), der.set(value));
   const attributes = [
@@ -56,6 +62,11 @@ export async function makeTimestamp(
   );
   const token = der.sequence(der.oid("1.2.840.113549.1.7.2"), der.tagged(0, signedData));
   return der.sequence(der.sequence(der.integer(0)), token);
+}
+
+/** The token alone, which is what Notary keeps. */
+export async function makeTimestampToken(...request: Parameters<typeof makeTimestamp>): Promise<Bytes> {
+  return tokenOfResponse(await makeTimestamp(...request));
 }
 
 /** DER wants the members of a SET in the order of their bytes. */
