@@ -1,6 +1,7 @@
 import { CosError, ERROR_CODES } from "../lib/base/errors.ts";
 import { findPolicy, readPolicy } from "../lib/config/policy.ts";
 import { checkPolicy, noPolicy } from "../lib/operations/policy-check.ts";
+import { trustMemory } from "../lib/operations/content-trust.ts";
 import { judge } from "../lib/operations/prove.ts";
 import { resolveSource } from "../lib/operations/source.ts";
 import { renderJudgement, renderPolicy } from "../lib/ui/policy.ts";
@@ -38,7 +39,8 @@ export async function runTest(this: CosContext, flags: TestFlags, image: string)
     const settings = imageSettings(image, flags, system, events), policy = await settings.policy();
     if (policy === undefined) throw noPolicy();
     const source = await resolveSource(system, settings, signal);
-    const judgement = await judge(system, source, settings, policy, signal);
+    const memory = trustMemory(system, undefined, settings.trustSeed);
+    const judgement = await judge(system, source, settings, policy, memory, signal);
     if (judgement.decision.kind === "refused") {
       this.exitStatus = ERROR_CODES.UNTRUSTED.exit;
     }

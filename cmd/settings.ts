@@ -43,6 +43,10 @@ export function imageSettings(image: string, flags: ImageFlags, system: System, 
     events,
     strict: flags.strict === true,
     builtAt: buildInfo().builtAt,
+    trustSeed: async (id, gun) => {
+      const { trustSeed } = await import("../lib/config/trust-seed.ts");
+      return await trustSeed("", id, gun);
+    },
     policy: async () => {
       const { findPolicy } = await import("../lib/config/policy.ts");
       return await findPolicy({ root: "", key: namedKey(flags.key) });

@@ -1,5 +1,6 @@
 import { CosError, ERROR_CODES } from "../lib/base/errors.ts";
 import { parseReference } from "../lib/formats/reference.ts";
+import { trustMemory } from "../lib/operations/content-trust.ts";
 import { noPolicy } from "../lib/operations/policy-check.ts";
 import { judge } from "../lib/operations/prove.ts";
 import { resolveSource } from "../lib/operations/source.ts";
@@ -36,7 +37,8 @@ export async function runVerify(this: CosContext, flags: VerifyFlags, image?: st
     const settings = imageSettings(image, flags, system, events), policy = await settings.policy();
     if (policy === undefined) throw noPolicy();
     const source = await resolveSource(system, settings, signal);
-    const judgement = await judge(system, source, settings, policy, signal);
+    const memory = trustMemory(system, undefined, settings.trustSeed);
+    const judgement = await judge(system, source, settings, policy, memory, signal);
     if (judgement.decision.kind !== "trusted") this.exitStatus = ERROR_CODES.UNTRUSTED.exit;
     print(flags.json ? json({ image: source.name, ...judgement }) : renderJudgement(source.name, judgement));
   });

@@ -34,7 +34,11 @@ export const ERROR_CODES = {
   BLOCKED: { exit: 29, meaning: "the configuration of this machine forbids the registry" },
   BROKEN_ARCHIVE: { exit: 30, meaning: "a file is no archive of images, or is damaged or cut off" },
   UNTRUSTED: { exit: 31, meaning: "the policy of this machine refuses the image" },
-  CLOCK: { exit: 32, meaning: "the clock is earlier than this program, so nothing that has an end can be verified" },
+  CLOCK: {
+    exit: 32,
+    meaning:
+      "the clock is earlier than this program, or than what was verified before: nothing that has an end can be verified",
+  },
   DOWNGRADE: { exit: 33, meaning: "the image is older than what ran well here" },
   DIFFERENT: { exit: 34, meaning: "an installed system is not what its image holds" },
   HOOK_FAILED: { exit: 35, meaning: "a hook failed, and hooks must succeed (--strict)" },

@@ -112,7 +112,7 @@ async function orUnusable<T>(path: string, read: () => T | Promise<T>): Promise<
 const MAX_FILE = 1024 * 1024;
 
 /** What decides whom to trust must be root's own, as must the directory it lies in. Throws `CONFIGURATION`. */
-async function readTrusted(path: string): Promise<Bytes | undefined> {
+export async function readTrusted(path: string): Promise<Bytes | undefined> {
   try {
     using file = await Deno.open(path);
     const status = await file.stat(), directory = await Deno.stat(path.slice(0, path.lastIndexOf("/")) || "/");

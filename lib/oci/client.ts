@@ -64,7 +64,7 @@ export class EndpointClient {
   /** What an answer that is none means. */
   async failure(
     { response, from }: Answer,
-    what: "manifest" | "blob" | "list",
+    what: "manifest" | "blob" | "list" | "file of content trust",
     signal?: AbortSignal,
   ): Promise<CosError> {
     const said = await serverMessage(response, from.host, this.transport.stallLimit, signal);

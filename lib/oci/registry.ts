@@ -10,10 +10,8 @@ import type { CredentialLookup } from "./auth.ts";
 import { download, endpointPlace, foreignPlaces, isDown, type Place } from "./blob.ts";
 import { readAll } from "./body.ts";
 import { EndpointClient } from "./client.ts";
-import { BodyError } from "./failure.ts";
-import { FIRST_TRIES, reconnectDelay } from "./retry.ts";
 import { type FetchedManifest, type ImageSource, MAX_REFERRERS } from "./source.ts";
-import { Transport } from "./transport.ts";
+import { STALL_LIMIT, Transport } from "./transport.ts";
 import { digestOf, verifyBytes } from "./verified.ts";
 
 export interface RegistryOptions {
@@ -27,7 +25,6 @@ export interface RegistryOptions {
   stallLimit?: number;
 }
 
-const STALL_LIMIT = 30_000;
 /** Up to here a blob is held back until its digest is proven, so that a mirror's wrong bytes can still be had elsewhere. Bytes. */
 const HELD_BACK = 1024 * 1024;
 
@@ -169,6 +166,7 @@ export class RegistrySource implements ImageSource {
     missing: "is an error" | "may be missing" = "is an error",
   ): Promise<FetchedManifest> {
     const clients = this.#asked(expected !== undefined), what = `the manifest of ${this.name}`;
+    const transport = this.#transport;
     const read = async (client: EndpointClient): Promise<FetchedManifest> => {
       const answer = await client.get("manifests", name, { Accept: ACCEPT }, signal), { response, from } = answer;
       if (response.status !== 200) throw await client.failure(answer, "manifest", signal);
@@ -178,21 +176,9 @@ export class RegistrySource implements ImageSource {
       else await refuseOtherDigest(client, response.headers, bytes);
       return { bytes, mediaType: response.headers.get("content-type") ?? undefined };
     };
-    const fetch = async (client: EndpointClient): Promise<FetchedManifest> => {
-      for (let attempt = 1;; attempt++) {
-        try {
-          return await read(client);
-        } catch (thrown) {
-          signal?.throwIfAborted();
-          // Connecting had its own tries: this is about answers that break in the middle.
-          if (!(thrown instanceof BodyError) || !thrown.passing || attempt >= FIRST_TRIES) throw thrown;
-          await this.#transport.wait(reconnectDelay(attempt), `${thrown.message} Trying again in`, signal);
-        }
-      }
-    };
     for await (
       const found of this.#firstOf(clients, signal, async function* (client) {
-        yield await fetch(client);
+        yield await transport.again(() => read(client), signal);
       }, missing === "may be missing")
     ) return found;
     throw new Error("an endpoint gives a manifest or throws");

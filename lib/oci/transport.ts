@@ -5,7 +5,7 @@ import type { Events } from "../base/events.ts";
 import type { TlsSettings } from "../formats/endpoint.ts";
 import type { System } from "../system/system.ts";
 import { serverMessage } from "./body.ts";
-import { ConnectionError, reasonOf, unreachable } from "./failure.ts";
+import { BodyError, ConnectionError, reasonOf, unreachable } from "./failure.ts";
 import {
   backoff,
   FIRST_LIMIT,
@@ -18,6 +18,8 @@ import {
 } from "./retry.ts";
 
 const MAX_REDIRECTS = 10;
+/** What `stallLimit` is, unless a test cannot wait. Milliseconds. */
+export const STALL_LIMIT = 30_000;
 
 export interface Ask {
   url: URL;
@@ -104,6 +106,19 @@ export class Transport {
         ? `${from.host} answers with status ${status}; trying again in`
         : `${from.host} asks to wait${status === 429 ? " (too many requests)" : ""}; trying again in`;
       await this.wait(delay, why, ask.signal);
+    }
+  }
+
+  /** Reads a small answer whole, and asks again where it broke in the middle; connecting has its own tries. */
+  async again<T>(read: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await read();
+      } catch (thrown) {
+        signal?.throwIfAborted();
+        if (!(thrown instanceof BodyError) || !thrown.passing || attempt >= FIRST_TRIES) throw thrown;
+        await this.wait(reconnectDelay(attempt), `${thrown.message} Trying again in`, signal);
+      }
     }
   }
 

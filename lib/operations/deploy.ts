@@ -12,7 +12,7 @@ import { checkSpace, removeTransition } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
 import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
 import { Session, type View } from "./session.ts";
-import { prove } from "./prove.ts";
+import { proveAndRemember } from "./prove.ts";
 import { resolvedImage, resolveSource } from "./source.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
@@ -29,7 +29,7 @@ export async function deploy(
   const before = session.look();
   refuseDeployed(before);
   const source = await resolveSource(system, settings, signal);
-  const verification = await prove(system, source, settings, signal);
+  const verification = await proveAndRemember(session, source, settings, signal);
   checkSpace(source, kernel.fstatfs(fd).available, name);
   if (!hasImageDirectory(kernel, fd)) kernel.mkdirat(fd, IMAGE_DIRECTORY, 0o755);
   const hooks = new Hooks(session, settings, "install", formatReference(settings.image), signal);

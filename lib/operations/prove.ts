@@ -6,9 +6,12 @@ import type { ImageReference } from "../formats/reference.ts";
 import type { ResolvedImage } from "../oci/pull.ts";
 import { attachedSignatures, referringSignatures, type SignatureKind } from "../oci/signatures.ts";
 import type { Policy } from "../config/policy.ts";
-import type { Asked, Context, Decision, Found, Need, Requirement, Trusted } from "../trust/mod.ts";
+import type { ArtifactNeed, Asked, Context, Decision, Found, Material, Requirement, Trusted } from "../trust/mod.ts";
 import type { System } from "../system/system.ts";
+import { askContentTrust, keepTrust, type TrustMemory, trustMemory, type TrustSeed } from "./content-trust.ts";
 import type { Source } from "./install-image.ts";
+import type { Session } from "./session.ts";
+import type { SourceSettings } from "./source.ts";
 import type { Waiver } from "./record-keeping.ts";
 
 export interface ProofSettings {
@@ -19,6 +22,8 @@ export interface ProofSettings {
   waiver?: Waiver;
   /** This program was built then, in milliseconds since 1970: no clock can be right that says an earlier time. */
   builtAt: number;
+  /** What the running image knows of content trust. */
+  trustSeed: TrustSeed;
 }
 
 export interface Judgement {
@@ -43,7 +48,7 @@ const KINDS = {
     layer: /^application\/(?:jose\+json|cose)$/,
     most: 1024 * 1024,
   },
-} satisfies Record<Need, SignatureKind>;
+} satisfies Record<ArtifactNeed, SignatureKind>;
 
 /**
  * What the record is to say of the proof. Throws `UNVERIFIED` where nothing proves the image and nobody waived that, `UNTRUSTED`
@@ -52,14 +57,15 @@ const KINDS = {
 export async function prove(
   system: System,
   source: Source,
-  settings: ProofSettings,
+  settings: ProofSettings & SourceSettings,
+  memory: TrustMemory,
   signal: AbortSignal,
 ): Promise<Verification> {
   const { waiver } = settings, at = new Date(system.now()).toISOString();
   if (waiver !== undefined) return { scheme: "skipped", word: waiver.word, by: waiver.by, at };
   const policy = await settings.policy();
   if (policy === undefined) throw unproven(source, settings.image);
-  const judgement = await judge(system, source, settings, policy, signal);
+  const judgement = await judge(system, source, settings, policy, memory, signal);
   switch (judgement.decision.kind) {
     case "trusted":
       return verificationOf(judgement, judgement.decision.proofs, at);
@@ -79,12 +85,26 @@ export async function prove(
   }
 }
 
+/** As above, where the state partition may be written: what was seen of content trust is remembered at once. */
+export async function proveAndRemember(
+  session: Session,
+  source: Source,
+  settings: ProofSettings & SourceSettings,
+  signal: AbortSignal,
+): Promise<Verification> {
+  const { system, partition } = session, memory = trustMemory(system, partition, settings.trustSeed);
+  const verification = await prove(system, source, settings, memory, signal);
+  keepTrust(session, memory);
+  return verification;
+}
+
 /** Asks the policy, and decides nothing. */
 export async function judge(
   system: System,
   source: Source,
-  settings: ProofSettings,
+  settings: ProofSettings & SourceSettings,
   policy: Policy,
+  memory: TrustMemory,
   signal: AbortSignal,
 ): Promise<Judgement> {
   const { image: reference, builtAt } = settings, now = new Date(system.now());
@@ -101,7 +121,10 @@ export async function judge(
     created: validDate(image?.config.created ?? ""),
     now,
   };
-  const material = image === undefined ? {} : await gather(image, requirements, policy, named, signal);
+  const material: Material = image === undefined ? {} : {
+    ...await gather(image, requirements, policy, named, signal),
+    contentTrust: await askContentTrust(system, requirements, named, settings, memory, signal),
+  };
   return { origin: policy.origin, scope: scope.name, decision: await evaluate(requirements, material, context) };
 }
 
@@ -122,10 +145,11 @@ async function gather(
   policy: Policy,
   reference: ImageReference,
   signal: AbortSignal,
-): Promise<Partial<Record<Need, Map<Digest, Found>>>> {
+): Promise<Partial<Record<ArtifactNeed, Map<Digest, Found>>>> {
   const needs = new Set(requirements.flatMap(({ needs }) => needs));
-  const material: Partial<Record<Need, Map<Digest, Found>>> = {};
+  const material: Partial<Record<ArtifactNeed, Map<Digest, Found>>> = {};
   for (const need of needs) {
+    if (need === "contentTrust") continue;
     const found = material[need] = new Map<Digest, Found>();
     if (need === "attachments" && !await policy.readsAttachments(reference)) {
       const [{ digest } = { digest: image.digest }] = image.subjects;

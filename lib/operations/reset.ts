@@ -16,7 +16,7 @@ import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
 import { checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
-import { prove } from "./prove.ts";
+import { proveAndRemember } from "./prove.ts";
 import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
 import { findRecovery, mountRecovery, openRecovery } from "./recovery-system.ts";
 import { Session, type View } from "./session.ts";
@@ -98,7 +98,7 @@ async function sourceOf(
   const { system, partition } = session, { image } = settings;
   if (image !== undefined) {
     const source = await resolveSource(system, { ...settings, image }, signal);
-    const verification = await prove(system, source, { ...settings, image }, signal);
+    const verification = await proveAndRemember(session, source, { ...settings, image }, signal);
     return {
       source: { ...source, name: formatReference(image) },
       verification,

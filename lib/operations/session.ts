@@ -17,6 +17,7 @@ import { openStatePartition, type StatePartition } from "../machine/state-partit
 import { executeSteps, type Executor } from "../state/execute.ts";
 import { removeLeftovers } from "../state/plain-file.ts";
 import { type LoadedRecord, loadRecord, NEW_RECORD } from "../state/record-file.ts";
+import { NEW_TRUST } from "../state/trust-file.ts";
 import { lockState } from "../state/lock.ts";
 import { type Inspected, inspectImages, NOT_INSPECTED } from "./inspect-images.ts";
 import { hasImageDirectory, imagePath, readSlots, type SlotImage, type Slots } from "../state/slots.ts";
@@ -217,7 +218,9 @@ export class Session implements AsyncDisposable {
   async #repair(): Promise<void> {
     await this.#mendSlots();
     const { system: { kernel }, partition: { fd } } = this;
-    if (await removeLeftovers(kernel, fd, REPLACED_FILES, [NEW_RECORD], () => this.checkpoint())) this.repaired = true;
+    if (await removeLeftovers(kernel, fd, REPLACED_FILES, [NEW_RECORD, NEW_TRUST], () => this.checkpoint())) {
+      this.repaired = true;
+    }
   }
 
   async #mendSlots(): Promise<void> {

@@ -17,7 +17,7 @@ import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
 import { checkSpace } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
-import { prove } from "./prove.ts";
+import { proveAndRemember } from "./prove.ts";
 import { newImageRecord, noteOperation } from "./record-keeping.ts";
 import { findRecovery, openRecovery, RECOVERY_IMAGE_LABEL, recoveryPath, runsFromRecovery } from "./recovery-system.ts";
 import { Session } from "./session.ts";
@@ -56,7 +56,7 @@ export async function upgradeRecovery(
   const found = findRecovery(kernel, recovery.fd);
   if (runsFromRecovery(system, recovery.fd, found)) throw inUse(recovery.name);
   const source = await resolveSource(system, settings, signal),
-    verification = await prove(system, source, settings, signal);
+    verification = await proveAndRemember(session, source, settings, signal);
   using _writable = makeWritable(kernel, recovery, (text) => events({ kind: "warning", text }));
   if (!hasImageDirectory(kernel, recovery.fd)) kernel.mkdirat(recovery.fd, IMAGE_DIRECTORY, 0o755);
   await using target = session.beside(recovery);

@@ -21,6 +21,7 @@ import {
   type StateOptions,
   type View,
 } from "./session.ts";
+import { keepTrust, type TrustMemory, trustMemory } from "./content-trust.ts";
 import { type ProofSettings, prove } from "./prove.ts";
 import { resolvedImage, resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
 import { Hooks, type HookSettings } from "./hooks.ts";
@@ -107,7 +108,8 @@ export async function planUpgradeOnly(
   const state = afterSteps(view.state, planRepair(view.state));
   const change = fallbackToNote(view, system.now())?.change;
   const record = change === undefined ? view.record : { ...view.record, record: change(view.record.record) };
-  return await planUpgrade(system, settings, { ...view, state, record }, signal);
+  const memory = trustMemory(system, partition, settings.trustSeed);
+  return await planUpgrade(system, settings, { ...view, state, record }, memory, signal);
 }
 
 export async function upgrade(
@@ -121,8 +123,10 @@ export async function upgrade(
   session.inspect();
   noteFallback(session);
   let view = session.look();
-  const plan = await planUpgrade(system, settings, view, signal);
+  const memory = trustMemory(system, view.partition, settings.trustSeed);
+  const plan = await planUpgrade(system, settings, view, memory, signal);
   planned(plan);
+  keepTrust(session, memory);
   if (settings.acceptRunning && runningIsOnTrial(view)) {
     await markGood(session, "accepted with --accept-running");
     view = session.look();
@@ -138,13 +142,14 @@ async function planUpgrade(
   system: System,
   settings: UpgradeSettings,
   view: View,
+  memory: TrustMemory,
   signal: AbortSignal,
 ): Promise<UpgradePlan> {
   refuseNamelessRunning(view);
   const keep = slotToKeep(view.state);
   if (keep === undefined) throw new Error("a running image with a slot's name has a slot to keep");
   const source = await resolveSource(system, settings, signal), digest = sourceDigest(source);
-  const verification = await prove(system, source, settings, signal);
+  const verification = await prove(system, source, settings, memory, signal);
   const action = whatToDo(view, digest), origin = originOf(resolvedImage(source), settings.image);
   const age = action === "nothing" ? {} : judgeAge(floorsOf(system, view), origin);
   refuseDowngrade(source.name, age, settings.allowDowngrade !== undefined);

@@ -10,8 +10,8 @@ import { imagePath } from "../state/slots.ts";
 import type { Slot } from "../state/switch.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
-import { installImage, removeTransition } from "./install-image.ts";
-import { prove } from "./prove.ts";
+import { installImage, removeTransition, type Source } from "./install-image.ts";
+import { proveAndRemember } from "./prove.ts";
 import { Session } from "./session.ts";
 import { resolveSource, sourceDigest } from "./source.ts";
 import { recordOf } from "./trial.ts";
@@ -53,7 +53,7 @@ export async function verifySlot(
       text: `The record says that ${slot} was installed from ${known.digest}; this is ${digest ?? "a directory"}.`,
     });
   }
-  const verification = await vouched(system, source, { ...settings, image }, events, signal);
+  const verification = await vouched(session, source, { ...settings, image }, signal);
   try {
     await installImage(session, source, settings, signal);
     events({ kind: "phase", phase: "check", text: `Comparing ${imagePath(slot)} with it` });
@@ -97,17 +97,16 @@ function pinned(slot: Slot, source: string | undefined, digest: string | undefin
 
 /** Whether anybody vouches for the image is told beside the comparison, which is of use without it too. */
 async function vouched(
-  system: System,
-  source: Parameters<typeof prove>[1],
+  session: Session,
+  source: Source,
   settings: ImageSettings,
-  events: Events,
   signal: AbortSignal,
 ): Promise<Verification | undefined> {
   try {
-    return await prove(system, source, settings, signal);
+    return await proveAndRemember(session, source, settings, signal);
   } catch (thrown) {
     if (!(thrown instanceof CosError) || !["UNVERIFIED", "UNTRUSTED"].includes(thrown.code)) throw thrown;
-    events({ kind: "warning", text: thrown.message });
+    session.events({ kind: "warning", text: thrown.message });
     return undefined;
   }
 }

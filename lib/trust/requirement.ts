@@ -3,11 +3,14 @@ import type * as z from "zod/mini";
 import type { Bytes } from "../base/bytes.ts";
 import type { Digest } from "../base/digest.ts";
 import type { ImageReference } from "../formats/reference.ts";
+import type { ContentTrustSource, FoundTrust } from "./content-trust/source.ts";
 import type { Subject } from "./sigstore-bundle.ts";
 import type { Refusal, Trusted } from "./verdict.ts";
 
-/** Kinds of signatures that have to be fetched. */
-export type Need = "attachments" | "bundles" | "notary";
+/** Kinds of signatures that lie beside an image. */
+export type ArtifactNeed = "attachments" | "bundles" | "notary";
+/** What has to be fetched. */
+export type Need = ArtifactNeed | "contentTrust";
 
 /** A layer of an artifact beside the image, as it was fetched. */
 export interface SignatureLayer {
@@ -22,8 +25,10 @@ export interface Found {
   faults: readonly string[];
 }
 
-/** What was fetched, by the digest that it was found at. */
-export type Material = Readonly<Partial<Record<Need, ReadonlyMap<Digest, Found>>>>;
+/** What was fetched: what lies beside an image by the digest that it was found at, content trust by who asked for it. */
+export type Material = Readonly<Partial<Record<ArtifactNeed, ReadonlyMap<Digest, Found>>>> & {
+  readonly contentTrust?: ReadonlyMap<ContentTrustSource, FoundTrust>;
+};
 
 export interface Context {
   reference: ImageReference;
@@ -53,6 +58,8 @@ export interface Requirement {
   /** What is most likely not meant by it. */
   readonly doubt?: string | undefined;
   readonly needs: readonly Need[];
+  /** Servers of content trust that are to be asked. */
+  readonly contentTrust?: readonly ContentTrustSource[];
   verify(material: Material, context: Context, sofar: readonly Trusted[]): Promise<Answer>;
 }
 

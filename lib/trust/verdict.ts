@@ -11,7 +11,7 @@ export interface Identity {
 /** Who signed, when that is known, and what was signed besides the digest. */
 export interface Trusted {
   trusted: true;
-  scheme: "cosign" | "sigstore-bundle" | "notary";
+  scheme: "cosign" | "sigstore-bundle" | "notary" | "content-trust";
   /** The fingerprint of a key (`sha256:` and hex, of its SubjectPublicKeyInfo), or whom a certificate speaks for. */
   signer: { key: string } | { identity: Identity };
   /** ISO 8601; only a time that a log, a timestamp authority or a signing authority signed. */
@@ -65,7 +65,7 @@ export function refusal(what: string, expected?: string, found?: string): Refusa
 }
 
 /** @param what begins the sentence where a reader says only what is wrong: "the bundle cannot be read". */
-export async function verdictOf(what: string, verify: () => Promise<Verdict>): Promise<Verdict> {
+export async function verdictOf<T>(what: string, verify: () => Promise<T>): Promise<T | Refusal> {
   try {
     return await verify();
   } catch (thrown) {

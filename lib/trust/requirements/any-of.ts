@@ -1,6 +1,6 @@
 /** One good signature by one of the signers is enough; where there is none, the reasons of all are told. */
 import * as z from "zod/mini";
-import type { Context, Found, Material, Need } from "../requirement.ts";
+import type { ArtifactNeed, Context, Found, Material } from "../requirement.ts";
 import type { Subject } from "../sigstore-bundle.ts";
 import { type Refusal, refusal, type Trusted, type Verdict } from "../verdict.ts";
 
@@ -12,7 +12,7 @@ const MAX_REASONS = 5;
 /** @param verify one signature of one subject, by one signer. */
 export async function anySigned<S>(
   material: Material,
-  need: Need,
+  need: ArtifactNeed,
   { subjects }: Context,
   signers: readonly S[],
   verify: (layer: Found["layers"][number], subject: Subject, signer: S) => Promise<Verdict>,

@@ -19,6 +19,7 @@ export const any: RequirementKind<z.infer<typeof schema>> = {
       words: inner.map(({ words }) => words).join(", or "),
       proves: inner.every(({ proves }) => proves),
       needs: [...new Set(inner.flatMap(({ needs }): readonly Need[] => needs))],
+      contentTrust: inner.flatMap(({ contentTrust = [] }) => contentTrust),
       verify: async (material, context, sofar: readonly Trusted[]) => {
         const reasons: string[] = [];
         for (const { type, verify } of inner) {

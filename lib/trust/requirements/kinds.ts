@@ -2,6 +2,7 @@
 import type { RequirementKind } from "../requirement.ts";
 import { any } from "./any.ts";
 import { notaryProject } from "./notary-project.ts";
+import { dockerContentTrust } from "./docker-content-trust.ts";
 import { acceptAnything, reject } from "./plain.ts";
 import { freshness } from "./freshness.ts";
 import { imageLabels } from "./image-labels.ts";
@@ -17,6 +18,7 @@ export const REQUIREMENT_KINDS = [
   sigstoreSigned,
   sigstoreBundle,
   notaryProject,
+  dockerContentTrust,
   any,
   imageLabels,
   freshness,
