@@ -64,21 +64,24 @@ for (const role of ["root", "timestamp", "snapshot", "targets", "targets/release
 }
 
 Deno.test("whatever is damaged, the answer is a value", async () => {
-  const random = new Random(20_261_126), names = [...whole.keys()], counts = { refused: 0, accepted: 0 };
-  for (let round = 0; round < 1500; round++) {
-    const name = random.pick(names), files = new Map(whole);
+  const random = new Random(20_261_126), names = new Set<string>(), counts = { refused: 0, accepted: 0 };
+  const first = await source.read(GUN, undefined, NOW, (name) => {
+    if (whole.has(name)) names.add(name);
+    return Promise.resolve(whole.get(name));
+  });
+  assert.ok("known" in first);
+  for (let round = 0; round < 600; round++) {
+    const name = random.pick([...names]), files = new Map(whole);
     files.set(name, random.mutate(whole.get(name) as Bytes) as Bytes);
     counts[(await verify(files)) ? "accepted" : "refused"]++;
   }
-  const first = await source.read(GUN, undefined, NOW, (name) => Promise.resolve(whole.get(name)));
-  assert.ok("known" in first);
   const known = printKnownTrust(first.known);
   let unread = 0;
   for (let round = 0; round < 1000; round++) {
     if (parseKnownTrust(random.mutate(known), GUN) === undefined) unread++;
   }
   console.log(
-    `damaged: ${counts.refused} refused, ${counts.accepted} accepted (it was not asked for); memories not read: ${unread}`,
+    `damaged: ${counts.refused} refused, ${counts.accepted} accepted (it says the same); memories not read: ${unread}`,
   );
   assert.ok(counts.refused > 500);
 });
