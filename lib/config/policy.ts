@@ -111,14 +111,17 @@ async function orUnusable<T>(path: string, read: () => T | Promise<T>): Promise<
 /** Of a policy, or of a key that it names. Bytes. */
 const MAX_FILE = 1024 * 1024;
 
-/** What decides whom to trust must be root's own, as must the directory it lies in. Throws `CONFIGURATION`. */
-export async function readTrusted(path: string): Promise<Bytes | undefined> {
+/**
+ * What decides whom to trust must be root's own, as must the directory it lies in; undefined where there is no such file.
+ * @param failure what is thrown otherwise.
+ */
+export async function readTrusted(path: string, failure = unusable): Promise<Bytes | undefined> {
   try {
     using file = await Deno.open(path);
     const status = await file.stat(), directory = await Deno.stat(path.slice(0, path.lastIndexOf("/")) || "/");
-    refuseOthers(path, path, status);
-    refuseOthers(path, `the directory of ${path}`, directory);
-    if (status.size > MAX_FILE) throw unusable(path, `it is longer than ${MAX_FILE} bytes`);
+    refuseOthers(path, path, status, failure);
+    refuseOthers(path, `the directory of ${path}`, directory, failure);
+    if (status.size > MAX_FILE) throw failure(path, `it is longer than ${MAX_FILE} bytes`);
     const bytes = new Uint8Array(status.size);
     let at = 0;
     for (
@@ -132,7 +135,7 @@ export async function readTrusted(path: string): Promise<Bytes | undefined> {
   } catch (thrown) {
     if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return undefined;
     if (thrown instanceof CosError) throw thrown;
-    throw unusable(path, "it cannot be read", thrown);
+    throw failure(path, "it cannot be read", thrown);
   }
 }
 
@@ -161,9 +164,9 @@ async function listTrusted(root: string, path: string): Promise<string[] | undef
 }
 
 /** @param what is looked at, for the use of `path`. */
-function refuseOthers(path: string, what: string, { uid, mode }: Deno.FileInfo): void {
+function refuseOthers(path: string, what: string, { uid, mode }: Deno.FileInfo, failure = unusable): void {
   const why = writableByOthers({ uid: uid ?? 0, mode: mode ?? 0 });
-  if (why !== undefined) throw unusable(path, `${what} ${why}`);
+  if (why !== undefined) throw failure(path, `${what} ${why}`);
 }
 
 async function attachmentsEnabled(root: string, image: ImageReference): Promise<boolean> {

@@ -4,7 +4,7 @@
  */
 import type { Bytes } from "../base/bytes.ts";
 import type { Events } from "../base/events.ts";
-import type { TlsSettings } from "../formats/endpoint.ts";
+import { isLoopback, type TlsSettings } from "../formats/endpoint.ts";
 import type { RegistryReference } from "../formats/reference.ts";
 import type { System } from "../system/system.ts";
 import type { CredentialLookup } from "./auth.ts";
@@ -24,9 +24,10 @@ export interface TrustServerOptions {
 /** A file by its name without ".json"; undefined where the server has none. */
 export type TrustFile = (name: string, most: number) => Promise<Bytes | undefined>;
 
-/** Docker's rule: Docker Hub's is a host of its own, any other registry's is the registry's. */
+/** Docker's rule: Docker Hub's is a host of its own, any other registry's is the registry's. Loopback addresses are plain. */
 export function defaultServer({ host }: Pick<RegistryReference, "host">): string {
-  return host === "docker.io" ? "https://notary.docker.io" : `https://${host}`;
+  if (host === "docker.io") return "https://notary.docker.io";
+  return `${isLoopback(host) ? "http" : "https"}://${host}`;
 }
 
 /** Throws `REGISTRY_*` and `UNAUTHORIZED` as pulling does. */

@@ -33,8 +33,12 @@ export function trustMemory({ kernel }: System, partition: { fd: number } | unde
   };
 }
 
+interface Writing extends Pick<Session, "system" | "events"> {
+  partition: { fd: number };
+}
+
 /** Writes what this run has proven. That it cannot be written is a warning: the image was proven all the same. */
-export function keepTrust({ system: { kernel }, partition, events }: Session, { proven }: TrustMemory): void {
+export function keepTrust({ system: { kernel }, partition, events }: Writing, { proven }: TrustMemory): void {
   for (const [id, known] of proven) {
     try {
       storeTrust(kernel, partition.fd, id, known);

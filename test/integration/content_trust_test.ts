@@ -1,11 +1,14 @@
 /** Docker Content Trust by a real notary-server: what its client publishes, rotates and takes back, read over HTTP. */
 import assert from "node:assert/strict";
 import { CosError } from "../../lib/base/errors.ts";
+import { httpSettings } from "../../lib/config/http.ts";
 import type { KnownTrust } from "../../lib/formats/known-trust.ts";
 import { parseReference, type RegistryReference } from "../../lib/formats/reference.ts";
 import { defaultServer, trustFiles } from "../../lib/oci/content-trust.ts";
 import { realSystem } from "../../lib/system/system.ts";
 import { contentTrustSource } from "../../lib/trust/content-trust/source.ts";
+import { makeCertificates } from "../lab/certificates.ts";
+import { scratchDirectory } from "../lab/cleanup.ts";
 import { type Notary, startNotary } from "../lab/notary.ts";
 import { certifiedKey, makeTrust, trustKey } from "../lab/signing/content-trust.ts";
 import { copyOf, serveTrust } from "../lab/trust-server.ts";
@@ -19,12 +22,13 @@ interface Asked {
   known?: KnownTrust | undefined;
   now?: Date;
   system?: Parameters<typeof trustFiles>[2];
+  hostTls?: Parameters<typeof trustFiles>[3]["hostTls"];
 }
 
 /** Which role signs which of the two manifests for the tags, or why nothing counts. */
-async function ask(server: string, { pins, known, now = new Date(), system }: Asked) {
+async function ask(server: string, { pins, known, now = new Date(), system, hostTls }: Asked) {
   const file = await trustFiles(REFERENCE, GUN, system ?? await realSystem(), {
-    ...{ server, userAgent: "cos/test", credentials: () => Promise.resolve({ username: "u", password: "p" }) },
+    ...{ server, userAgent: "cos/test", hostTls, credentials: () => Promise.resolve({ username: "u", password: "p" }) },
   });
   const found = await contentTrustSource(server, { keyIds: pins }, 20).read(GUN, known, now, file);
   if (!("known" in found)) return { said: found.reason };
@@ -130,14 +134,34 @@ Deno.test("a server that goes back to an older copy, or hands out nothing newer,
   );
 });
 
-Deno.test("a trust server asks for a login as a registry does, and what it sends has bounds", async () => {
-  const root = await certifiedKey(GUN), others = await trustKey("ed25519"), role = { keys: [others] };
+async function signedFiles() {
+  const root = await certifiedKey(GUN), role = { keys: [await trustKey("ed25519")] };
   const files = await makeTrust({
     ...{ now: new Date(), targets: { v1: V1 } },
     roots: [{ root: { keys: [root] }, targets: role, snapshot: role, timestamp: role }],
   });
+  return { files, pins: [root.id] };
+}
+
+Deno.test("a trust server's certificate is one that the machine has for its host", async () => {
+  await using made = new AsyncDisposableStack();
+  const { files, pins } = await signedFiles(), { path } = made.use(scratchDirectory("trust-tls"));
+  const certificates = await makeCertificates(path), server = made.use(serveTrust(files, certificates));
+  const system = await realSystem(() => Promise.resolve(httpSettings(() => undefined, () => {})));
+  const ca = [Deno.readTextFileSync(certificates.ca)], hosts: string[] = [];
+  const hostTls = (host: string) => {
+    hosts.push(host);
+    return Promise.resolve({ ca });
+  };
+  assert.equal((await ask(server.url, { pins, system, hostTls })).said, "v1: targets 10, v2: none");
+  assert.deepEqual(hosts, [new URL(server.url).host]);
+  await assert.rejects(ask(server.url, { pins, system }), { message: /has no certificate that this machine trusts/ });
+});
+
+Deno.test("a trust server asks for a login as a registry does, and what it sends has bounds", async () => {
+  const { files, pins } = await signedFiles();
   await using server = serveTrust(files);
-  const pins = [root.id], path = `/v2/${GUN}/_trust/tuf/`, basic = `Basic ${btoa("u:p")}`;
+  const path = `/v2/${GUN}/_trust/tuf/`, basic = `Basic ${btoa("u:p")}`;
   server.instead = (request) => {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname === "/token") {
@@ -194,4 +218,5 @@ Deno.test("a trust server asks for a login as a registry does, and what it sends
 Deno.test("the server belongs to the registry, unless the policy names one", () => {
   assert.equal(defaultServer({ host: "docker.io" }), "https://notary.docker.io");
   assert.equal(defaultServer({ host: "registry.example.org:5000" }), "https://registry.example.org:5000");
+  assert.equal(defaultServer({ host: "127.0.0.1:5000" }), "http://127.0.0.1:5000");
 });

@@ -22,6 +22,7 @@ Deno.test("files that a cut run was writing, or was about to remove, are gone af
   const left = [
     "boot_assessment.cos-new",
     "cOS/state.json.new",
+    "cOS/trust.new",
     "grub_boot_assessment.before-cos.cos-old",
     "grub_boot_assessment.cos-old",
     "grub_image_uuid.cos-new",

@@ -3,7 +3,7 @@ import type { Notary } from "./notary.ts";
 import type { TrustFiles } from "./signing/content-trust.ts";
 
 export interface TrustServer extends AsyncDisposable {
-  /** `http://127.0.0.1:PORT`. */
+  /** `http://127.0.0.1:PORT`, or with https. */
   url: string;
   /** What it serves from now on, for every repository. */
   files: TrustFiles;
@@ -13,8 +13,10 @@ export interface TrustServer extends AsyncDisposable {
   instead?: ((request: Request) => Response | undefined) | undefined;
 }
 
-export function serveTrust(files: TrustFiles): TrustServer {
-  const http = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
+/** @param tls PEM files; without them it speaks plain HTTP. */
+export function serveTrust(files: TrustFiles, tls?: { certificate: string; key: string }): TrustServer {
+  const secure = tls && { cert: Deno.readTextFileSync(tls.certificate), key: Deno.readTextFileSync(tls.key) };
+  const http = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {}, ...secure }, (request) => {
     const { pathname } = new URL(request.url), name = /\/_trust\/tuf\/(.+)\.json$/.exec(pathname)?.[1] ?? "";
     server.seen.push(`${pathname} ${request.headers.get("authorization") ?? "-"}`);
     const answer = server.instead?.(request);
@@ -23,7 +25,7 @@ export function serveTrust(files: TrustFiles): TrustServer {
     return bytes === undefined ? new Response("{}", { status: 404 }) : new Response(bytes);
   });
   const server: TrustServer = {
-    url: `http://127.0.0.1:${http.addr.port}`,
+    url: `${secure === undefined ? "http" : "https"}://127.0.0.1:${http.addr.port}`,
     files,
     seen: [],
     [Symbol.asyncDispose]: () => http.shutdown(),
