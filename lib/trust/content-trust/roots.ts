@@ -59,7 +59,7 @@ async function backToTrusted(request: TrustRequest, newest: Root): Promise<[Root
     if (shortfall === undefined && (known === undefined || version <= seen)) return roots;
     if (shortfall !== undefined && version === 1) refuse(shortfall);
     if (roots.length >= maxRoots) {
-      refuse(`none of the last ${maxRoots} roots of ${gun} is signed by the keys that the policy pins (maxRoots)`);
+      refuse(`the last ${maxRoots} roots of ${gun} (maxRoots) do not lead back to one that is trusted`);
     }
     const older = await fetchRoot(request, `${version - 1}.root`, version - 1);
     roots.unshift(older);
