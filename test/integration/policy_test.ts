@@ -208,6 +208,7 @@ Deno.test("a key that is named for one run, and signatures that travel with a la
   const file = join(machine.directory, "release.pub"), image = `oci:${layout}:v2`;
   Deno.writeTextFileSync(file, key.pem);
   Deno.chmodSync(machine.directory, 0o755);
+  Deno.chmodSync(file, 0o644);
   const signed = await bundle({ version: "0.3", key, statement: statement(subject.digest.slice(7)) });
   const upgrade = (what: string) => room.cos("upgrade", what, "--dry-run", "--json", "--key", file);
   // A policy that rejects all is not asked.

@@ -17,7 +17,7 @@ export interface EtcRoom extends AsyncDisposable {
 export async function etcRoom(machine: Pick<LabMachine, "directory"> & { state?: string }): Promise<EtcRoom> {
   const etc = join(machine.directory, "etc"), program = await staticFile();
   await run("cp", ["-a", "/etc", etc]);
-  for (const name of ["cos", "containers"]) Deno.mkdirSync(join(etc, name), { recursive: true });
+  for (const name of ["cos", "containers"]) makeDirectory(join(etc, name));
   for (const name of ["policy.json", "registries.d"]) {
     await Deno.remove(join(etc, "containers", name), { recursive: true }).catch(() => undefined);
   }
@@ -25,7 +25,7 @@ export async function etcRoom(machine: Pick<LabMachine, "directory"> & { state?:
   return {
     write: (path, content, mode = 0o644) => {
       const full = join(etc, path);
-      Deno.mkdirSync(dirname(full), { recursive: true });
+      makeDirectory(dirname(full));
       Deno.writeFileSync(full, typeof content === "string" ? new TextEncoder().encode(content) : content);
       Deno.chmodSync(full, mode);
     },
@@ -37,4 +37,10 @@ export async function etcRoom(machine: Pick<LabMachine, "directory"> & { state?:
     },
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Writable by root alone, whatever the umask is: a test that opened the kernel in this process took that away. */
+function makeDirectory(path: string): void {
+  Deno.mkdirSync(path, { recursive: true });
+  Deno.chmodSync(path, 0o755);
 }
