@@ -1,15 +1,20 @@
 /** Docker Content Trust by a real notary-server: what its client publishes, rotates and takes back, read over HTTP. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { CosError } from "../../lib/base/errors.ts";
+import { pemBlocks } from "../../lib/formats/pem.ts";
+import { parseCertificate } from "../../lib/formats/x509.ts";
 import { httpSettings } from "../../lib/config/http.ts";
 import type { KnownTrust } from "../../lib/formats/known-trust.ts";
 import { parseReference, type RegistryReference } from "../../lib/formats/reference.ts";
 import { defaultServer, trustFiles } from "../../lib/oci/content-trust.ts";
 import { realSystem } from "../../lib/system/system.ts";
+import type { Pin } from "../../lib/trust/content-trust/pin.ts";
 import { contentTrustSource } from "../../lib/trust/content-trust/source.ts";
-import { makeCertificates } from "../lab/certificates.ts";
+import { makeAuthority, makeCertificates } from "../lab/certificates.ts";
 import { scratchDirectory } from "../lab/cleanup.ts";
-import { type Notary, startNotary } from "../lab/notary.ts";
+import { type Notary, PASSPHRASE, startNotary } from "../lab/notary.ts";
+import { run } from "../lab/run.ts";
 import { certifiedKey, makeTrust, trustKey } from "../lab/signing/content-trust.ts";
 import { copyOf, serveTrust } from "../lab/trust-server.ts";
 
@@ -18,7 +23,8 @@ const V1 = new TextEncoder().encode("manifest 1"), V2 = new TextEncoder().encode
 const DAY = 86_400_000;
 
 interface Asked {
-  pins: string[];
+  /** Ids of root keys, or whom the policy names in their place. */
+  pins: string[] | Pin;
   known?: KnownTrust | undefined;
   now?: Date;
   system?: Parameters<typeof trustFiles>[2];
@@ -30,8 +36,9 @@ async function ask(server: string, { pins, known, now = new Date(), system, host
   const file = await trustFiles(REFERENCE, GUN, system ?? await realSystem(), {
     ...{ server, userAgent: "cos/test", hostTls, credentials: () => Promise.resolve({ username: "u", password: "p" }) },
   });
-  const found = await contentTrustSource(server, { keyIds: pins }, 20).read(GUN, known, now, file);
-  if (!("known" in found)) return { said: found.reason };
+  const pin = Array.isArray(pins) ? { keyIds: pins } : pins;
+  const found = await contentTrustSource(server, pin, 20).read(GUN, known, now, file);
+  if (!("known" in found)) return { said: found.reason, known };
   const of = (tag: string) => {
     const target = found.find(tag);
     return target === undefined ? "none" : `${target.role} ${target.length}`;
@@ -73,10 +80,16 @@ Deno.test("what notary publishes is read: targets, a delegation, and its removal
   await notary.notary("delegation", "remove", GUN, "targets/releases", "--all-paths", "-y", "-p");
   const third = await ask(notary.url, { pins, known: second.known });
   assert.equal(third.said, "v1: targets 10, v2: none");
+  // The role begins anew, and a machine that has seen the one before goes on.
+  await notary.delegate(GUN);
+  await notary.sign(GUN, "v2", V2, "targets/releases");
+  for (const known of [second.known, third.known]) {
+    assert.equal((await ask(notary.url, { pins, known })).said, "v1: targets 10, v2: targets/releases 14");
+  }
   // The id that `notary key list` shows is the key's without its certificate.
   const shown = /^root +([0-9a-f]{64})/m.exec(await notary.notary("key", "list"))?.[1] ?? "";
   assert.notEqual(shown, pins[0]);
-  assert.equal((await ask(notary.url, { pins: [shown] })).said, third.said);
+  assert.equal((await ask(notary.url, { pins: [shown] })).said, "v1: targets 10, v2: targets/releases 14");
   assert.match(
     (await ask(notary.url, { pins: ["0".repeat(64)] })).said,
     /by the keys that the policy pins, is signed by 0/,
@@ -110,6 +123,29 @@ Deno.test("keys of every role are rotated, by the server and by its client", asy
     (await ask(notary.url, { pins, known: last.known })).said,
     "v1: targets/releases 14, v2: targets/releases 14",
   );
+});
+
+Deno.test("a root key whose certificate a CA has issued for the repository", async () => {
+  await using made = new AsyncDisposableStack();
+  const notary = made.use(await startNotary()), { path } = made.use(scratchDirectory("trust-ca"));
+  const [ca, other] = [await makeAuthority(path, "ca"), await makeAuthority(path, "other")];
+  const key = join(path, "root.key"), certificate = join(path, "root.crt"), secret = `pass:${PASSPHRASE}`;
+  await run("openssl", ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", `${key}.open`]);
+  await run("openssl", ["ec", "-aes256", "-passout", secret, "-in", `${key}.open`, "-out", key]);
+  await run("openssl", [
+    ...["req", "-x509", "-key", key, "-passin", secret, "-CA", ca.certificate, "-CAkey", ca.key, "-days", "6"],
+    ...["-subj", `/CN=${GUN.replaceAll("/", "\\/")}`, "-out", certificate],
+    ...["-addext", "keyUsage=critical,digitalSignature", "-addext", "extendedKeyUsage=codeSigning"],
+    ...["-addext", "basicConstraints=critical,CA:FALSE"],
+  ]);
+  await notary.notary("init", GUN, "--rootkey", key, "--rootcert", certificate, "-p");
+  await notary.sign(GUN, "v1", V1);
+  const certificateOf = (file: string) =>
+    pemBlocks(Deno.readTextFileSync(file), "CERTIFICATE", 1).map((der) => parseCertificate(der));
+  const said = async (pins: Pin) => (await ask(notary.url, { pins })).said;
+  assert.equal(await said({ authorities: certificateOf(ca.certificate) }), "v1: targets 10, v2: none");
+  assert.equal(await said({ certificates: certificateOf(certificate) }), "v1: targets 10, v2: none");
+  assert.match(await said({ authorities: certificateOf(other.certificate) }), /the policy pins, is signed by 0/);
 });
 
 Deno.test("a server that goes back to an older copy, or hands out nothing newer, is refused", async () => {

@@ -13,7 +13,8 @@ const DEADLINE_MS = 20_000;
 const PAUSE_MS = 20;
 /** Another process may take a port between looking for a free one and using it. */
 const TRIES = 5;
-const PASSPHRASE = "lab-passphrase";
+/** Of all its keys. */
+export const PASSPHRASE = "lab-passphrase";
 
 export interface Notary extends AsyncDisposable {
   /** `http://127.0.0.1:PORT`. */
