@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { CosError } from "../../lib/base/errors.ts";
-import { pemBlocks } from "../../lib/formats/pem.ts";
-import { parseCertificate } from "../../lib/formats/x509.ts";
 import { httpSettings } from "../../lib/config/http.ts";
 import type { KnownTrust } from "../../lib/formats/known-trust.ts";
+import { pemBlocks } from "../../lib/formats/pem.ts";
 import { parseReference, type RegistryReference } from "../../lib/formats/reference.ts";
+import { parseCertificate } from "../../lib/formats/x509.ts";
 import { defaultServer, trustFiles } from "../../lib/oci/content-trust.ts";
 import { realSystem } from "../../lib/system/system.ts";
 import type { Pin } from "../../lib/trust/content-trust/pin.ts";

@@ -98,6 +98,9 @@ Deno.test("what is signed for the tag counts, and what was seen is remembered", 
   assert.deepEqual(parseKnownTrust(printKnownTrust(known), GUN), known);
   assert.equal(parseKnownTrust(printKnownTrust(known), `${GUN}x`), undefined);
   assert.equal(parseKnownTrust(printKnownTrust({ ...known, schemaVersion: 2 }), GUN), undefined);
+  for (const at of ["2026-13-26T12:00:00.000Z", "2026-11-26", ""]) {
+    assert.equal(parseKnownTrust(printKnownTrust({ ...known, at }), GUN), undefined);
+  }
   assert.equal(parseKnownTrust(printKnownTrust(known).subarray(0, -3), GUN), undefined);
 });
 
