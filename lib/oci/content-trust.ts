@@ -7,6 +7,7 @@ import type { Events } from "../base/events.ts";
 import { isLoopback, type TlsSettings } from "../formats/endpoint.ts";
 import type { RegistryReference } from "../formats/reference.ts";
 import type { System } from "../system/system.ts";
+import type { MetadataFile } from "../trust/mod.ts";
 import type { CredentialLookup } from "./auth.ts";
 import { readAll } from "./body.ts";
 import { EndpointClient } from "./client.ts";
@@ -21,9 +22,6 @@ export interface TrustServerOptions {
   events?: Events | undefined;
 }
 
-/** A file by its name without ".json"; undefined where the server has none. */
-export type TrustFile = (name: string, most: number) => Promise<Bytes | undefined>;
-
 /** Docker's rule: Docker Hub's is a host of its own, any other registry's is the registry's. Loopback addresses are plain. */
 export function defaultServer({ host }: Pick<RegistryReference, "host">): string {
   if (host === "docker.io") return "https://notary.docker.io";
@@ -37,7 +35,7 @@ export async function trustFiles(
   system: Pick<System, "fetch" | "now" | "wait">,
   options: TrustServerOptions,
   signal?: AbortSignal,
-): Promise<TrustFile> {
+): Promise<MetadataFile> {
   const { credentials, hostTls, userAgent, events = () => {} } = options;
   const { origin, host } = new URL(options.server ?? defaultServer(reference));
   const transport = new Transport(system, { userAgent, events, stallLimit: STALL_LIMIT });

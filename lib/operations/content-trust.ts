@@ -1,10 +1,10 @@
 /** Asking the servers of Docker Content Trust that a policy names, with what this machine has seen of them before. */
+import { digestHex } from "../base/digest.ts";
 import { CosError, messageOf } from "../base/errors.ts";
 import type { KnownTrust, Remembered } from "../formats/known-trust.ts";
 import type { ImageReference } from "../formats/reference.ts";
 import { trustFiles } from "../oci/content-trust.ts";
 import { digestOf } from "../oci/verified.ts";
-import { digestHex } from "../base/digest.ts";
 import { loadTrust, storeTrust, trustFile } from "../state/trust-file.ts";
 import type { System } from "../system/system.ts";
 import type { ContentTrustSource, FoundTrust, Requirement } from "../trust/mod.ts";

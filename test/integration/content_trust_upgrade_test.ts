@@ -34,14 +34,14 @@ interface Site extends AsyncDisposable {
   remember(text: string): Promise<void>;
 }
 
-/** v1 is deployed; v2 and v3 lie in the registry, and v2 is signed. */
-async function site(): Promise<Site> {
+/** v1 is deployed, unless the machine is to be empty; v2 and v3 lie in the registry, and v2 is signed. */
+async function site(empty = false): Promise<Site> {
   await using made = new AsyncDisposableStack();
   const machine = made.use(await labMachine({ stateMiB: 128 })), registry = made.use(await startRegistry());
   const notary = made.use(await startNotary());
   const layout = join(machine.directory, "os"), gun = `${registry.host}/os/base`;
   writeSmallOs(layout, { v1: {}, v2: {}, v3: {} });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+  if (!empty) await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
   const manifestOf = async (tag: string) => {
     await registry.push(layout, tag, `os/base:${tag}`);
     return Deno.readFileSync(join(layout, "blobs/sha256", layoutDescriptor(layout, tag).digest.slice(7)));
@@ -116,6 +116,18 @@ Deno.test("an image whose tag is signed is planned without a trace, installed, a
   await notary.sign(gun, "v3", manifests.v3);
   assert.match((await room.cos("upgrade", `${gun}:v2`)).out, /Nothing to do/);
   assert.equal((await s.remembered())?.targets, (first?.targets ?? 0) + 1);
+});
+
+Deno.test("a machine remembers from its first system on", async () => {
+  await using s = await site(true);
+  const { room, gun, machine } = s;
+  room.write("cos/policy.json", await policy(s));
+  assert.equal((await room.cos("deploy", `${gun}:v3`)).status, 31);
+  assert.equal(await s.remembered(), undefined);
+  const { status, err } = await room.cos("deploy", `${gun}:v2`);
+  assert.equal(status, 0, err);
+  assert.equal((await machine.slots()).active?.version, "v2");
+  assert.equal((await s.remembered())?.gun, gun);
 });
 
 Deno.test("what is not signed for the tag is refused, and nothing is remembered of it", async () => {
