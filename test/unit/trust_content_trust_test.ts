@@ -41,7 +41,8 @@ const PINNED = { rootKeyIds: [rootKey.id] };
 
 async function prepared(fields: object, files: Record<string, Bytes> = {}): Promise<Requirement> {
   const value = shaped(dockerContentTrust.schema, { type: "dockerContentTrust", ...fields });
-  return await dockerContentTrust.prepare(value, (path) => Promise.resolve(files[path]), []);
+  const given = { read: (path: string) => Promise.resolve(files[path]), list: () => Promise.resolve(undefined) };
+  return await dockerContentTrust.prepare(value, given, []);
 }
 
 interface Asked {
@@ -67,7 +68,7 @@ async function ask(server: TrustFiles, { pin = PINNED, files, ...asked }: Asked 
   if (digest === undefined) throw new Error("a digest");
   const context = { reference: parseReference(image), subjects: [{ digest, bytes }], labels: {}, now };
   const answer = await requirement.verify({ contentTrust: new Map([[source, found]]) }, context, []);
-  if (typeof answer === "string") throw new Error("it says who signed");
+  if (typeof answer === "string" || !("trusted" in answer)) throw new Error("it says who signed");
   const said = answer.trusted ? `ok ${"key" in answer.signer ? answer.signer.key : ""}` : answer.reason;
   return { said, known: "known" in found ? found.known : undefined };
 }
