@@ -92,7 +92,8 @@ function pinned(slot: Slot, source: string | undefined, digest: string | undefin
   }
   const reference = parseReference(source);
   if (reference.kind !== "registry" || digest === undefined || !isDigest(digest)) return reference;
-  return { ...reference, tag: undefined, digest };
+  // With the tag, which some signatures are made for.
+  return { ...reference, digest };
 }
 
 /** Whether anybody vouches for the image is told beside the comparison, which is of use without it too. */
