@@ -26,6 +26,8 @@ export interface Policy {
 export interface PolicyOptions {
   /** Where the machine's own `/` is, without a slash at its end; empty where we run on it directly. */
   root: string;
+  /** Whose root that is, for people who could not tell by its path. */
+  of?: string;
   /** A file with a public key that the operator named for this run, and in which words. */
   key?: { path: string; words: string };
 }
@@ -33,25 +35,38 @@ export interface PolicyOptions {
 const OWN = "/etc/cos/policy.json", CONTAINERS = "/etc/containers/policy.json";
 
 /** Undefined where there is none. Throws `CONFIGURATION`. */
-export async function findPolicy({ root, key }: PolicyOptions): Promise<Policy | undefined> {
+export async function findPolicy({ root, of, key }: PolicyOptions): Promise<Policy | undefined> {
   if (key !== undefined) return await keyPolicy(key);
   for (const path of [OWN, CONTAINERS]) {
-    const found = await readPolicy(`${root}${path}`, root, path === OWN);
+    const found = await readPolicy(
+      `${root}${path}`,
+      root,
+      path === OWN,
+      of === undefined ? undefined : `${path} ${of}`,
+    );
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
-/** @param own it may use this program's own types of requirements. Undefined where there is no such file. */
-export async function readPolicy(path: string, root: string, own: boolean): Promise<Policy | undefined> {
+/**
+ * @param own it may use this program's own types of requirements. @param origin for people, in place of the path.
+ * Undefined where there is no such file.
+ */
+export async function readPolicy(
+  path: string,
+  root: string,
+  own: boolean,
+  origin = path,
+): Promise<Policy | undefined> {
   const bytes = await readTrusted(path);
   if (bytes === undefined) return undefined;
-  const file = await parsed(path, bytes, own);
+  const file = await parsed(origin, bytes, own);
   return {
-    origin: path,
+    origin,
     own,
     file,
-    prepare: (scope) => prepared(path, scope, root),
+    prepare: (scope) => prepared(origin, scope, root),
     readsAttachments: (image) => own ? Promise.resolve(true) : attachmentsEnabled(root, image),
   };
 }

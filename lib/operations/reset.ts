@@ -14,6 +14,7 @@ import { emptyDirectory } from "../system/empty-directory.ts";
 import { makeWritable } from "../state/writable.ts";
 import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
+import { policyInForce } from "./installed-policy.ts";
 import { checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
 import { proveAndRemember } from "./prove.ts";
@@ -98,7 +99,9 @@ async function sourceOf(
   const { system, partition } = session, { image } = settings;
   if (image !== undefined) {
     const source = await resolveSource(system, { ...settings, image }, signal);
-    const verification = await proveAndRemember(session, source, { ...settings, image }, signal);
+    const warn = (text: string) => session.events({ kind: "warning", text });
+    const policy = policyInForce(system, session.look(), settings.policy, stack, warn);
+    const verification = await proveAndRemember(session, source, { ...settings, image, policy }, signal);
     return {
       source: { ...source, name: formatReference(image) },
       verification,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type EtcRoom, etcRoom } from "../lab/etc-room.ts";
-import { type LabMachine, labMachine } from "../lab/machine.ts";
+import { heldBy, type LabMachine, labMachine } from "../lab/machine.ts";
 import { layoutDescriptor } from "../lab/oci-layout.ts";
 import { type Registry, startRegistry } from "../lab/registry.ts";
 import { MEDIA_TYPES, statement } from "../lab/signing/bundles.ts";
@@ -18,6 +18,7 @@ import {
   registryPlace,
 } from "../lab/signing/publish.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
+import * as t from "../lab/tar-writer.ts";
 
 const BUNDLE = MEDIA_TYPES["0.3"];
 
@@ -260,4 +261,34 @@ Deno.test("policies and keys that cannot be used are named, and nothing is insta
   say(policy({ "": [signed] }), 0o664);
   assert.match(await error(), /\/etc\/cos\/policy\.json can be written by others than root/);
   assert.deepEqual(Object.keys(await s.machine.slots()).sort(), ["active", "passive"]);
+});
+
+Deno.test("from outside, where nothing is said, the active system's own policy counts", async () => {
+  await using machine = await labMachine({ stateMiB: 128 });
+  const layout = join(machine.directory, "os"), key = await makeKey("p256"), stranger = await makeKey("p256");
+  const signed = JSON.stringify({
+    default: [{ type: "reject" }],
+    transports: { oci: { "": [{ type: "sigstoreBundle", keyPath: "/etc/cos/release.pub" }] } },
+  });
+  writeSmallOs(layout, {
+    v1: { more: [t.file("etc/cos/policy.json", signed), t.file("etc/cos/release.pub", key.pem)] },
+    // What is being installed would vouch for itself.
+    v2: { more: [t.file("etc/cos/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')] },
+  });
+  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+  await using room = await etcRoom(machine);
+  const upgrade = () => room.cos("upgrade", `oci:${layout}:v2`, "--dry-run", "--json");
+  const subject = layoutDescriptor(layout, "v2"), content = { statement: statement(subject.digest.slice(7)) };
+  const place = layoutPlace(layout);
+  await publishReferrers(place, subject, BUNDLE, [await bundle({ version: "0.3", key: stranger, ...content })]);
+  const { error } = JSON.parse((await upgrade()).out);
+  assert.deepEqual([error.code, error.details.policy], ["UNTRUSTED", "/etc/cos/policy.json of the active system"]);
+  await publishReferrers(place, subject, BUNDLE, [await bundle({ version: "0.3", key, ...content })]);
+  const { status, out } = await upgrade();
+  assert.equal(status, 0, out);
+  assert.equal(JSON.parse(out).plan.verification.policy, "/etc/cos/policy.json of the active system");
+  assert.deepEqual(await heldBy(machine.state), []);
+  // The machine's own word comes first.
+  room.write("cos/policy.json", JSON.stringify({ default: [{ type: "reject" }] }));
+  assert.equal((await upgrade()).status, 31);
 });

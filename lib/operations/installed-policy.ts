@@ -1,0 +1,39 @@
+/**
+ * The policy of a machine that runs neither slot: a recovery system, a live CD or an initramfs may have none of their own, and then
+ * the installed active system's counts. Never that of the image that is being installed.
+ */
+import { findPolicy, type Policy } from "../config/policy.ts";
+import { type MountedImage, mountImage } from "../image/mount.ts";
+import { messageOf } from "../base/errors.ts";
+import { imagePath } from "../state/slots.ts";
+import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
+import type { System } from "../system/system.ts";
+import type { View } from "./session.ts";
+
+/**
+ * @param own the policy here, or the key that was named. @param until keeps the image mounted: keys are read when they are asked for.
+ * @param warn is told of an image that cannot be looked into.
+ */
+export function policyInForce(
+  system: System,
+  { slots, state, partition }: View,
+  own: () => Promise<Policy | undefined>,
+  until: DisposableStack,
+  warn: (text: string) => void,
+): () => Promise<Policy | undefined> {
+  return async () => {
+    const here = await own();
+    if (here !== undefined || state.running !== undefined || slots.names.active === undefined) return here;
+    let image: MountedImage;
+    const { kernel, pid } = system, fd = kernel.openat(partition.fd, imagePath("active"), O_RDONLY | O_NOFOLLOW);
+    try {
+      image = until.use(mountImage(kernel, pid, fd, { readOnly: true, name: "cos-policy" }));
+    } catch (thrown) {
+      warn(`The active system cannot be asked for its policy: ${messageOf(thrown)}`);
+      return undefined;
+    } finally {
+      kernel.close(fd);
+    }
+    return await findPolicy({ root: `/proc/${pid}/fd/${image.fd}`, of: "of the active system" });
+  };
+}
