@@ -2,7 +2,7 @@
  * A lab disk: a sparse file with the partitions of a real machine, on a loop device of its own. Nothing here touches a
  * device that it did not attach itself.
  */
-import { existsSync, readFileSync, statSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { disposable, scratchDirectory } from "./cleanup.ts";
 import { run } from "./run.ts";
@@ -20,6 +20,8 @@ export interface DiskOptions {
   recoveryMiB?: number;
   /** Default: ext4. */
   stateFilesystem?: StateFilesystem;
+  /** With the partitions that GRUB needs, for both kinds of firmware. */
+  bootable?: boolean;
   /** Where the file of the disk lies. Default: a scratch directory. */
   directory?: string;
 }
@@ -36,6 +38,9 @@ export interface LabDisk extends AsyncDisposable {
 }
 
 export type PartitionName = "oem" | "state" | "recovery" | "persistent";
+/** Of a bootable disk, in their order on it. */
+const BOOT_PARTITIONS = ["bios", "efi"] as const;
+const PARTITIONS = ["oem", "state", "recovery", "persistent"] as const satisfies PartitionName[];
 
 const MIB = 1 << 20;
 
@@ -43,38 +48,63 @@ const MIB = 1 << 20;
 const EXT4 = ["-t", "ext4", "-q", "-F", "-O", "^metadata_csum_seed,^orphan_file", "-E", "lazy_itable_init=0"];
 
 export async function createDisk(options: DiskOptions = {}): Promise<LabDisk> {
-  const partitions: { name: PartitionName; label: string; mib: number }[] = [
-    { name: "oem", label: "COS_OEM", mib: 64 },
-    { name: "state", label: "COS_STATE", mib: options.stateMiB ?? 2048 },
-    { name: "recovery", label: "COS_RECOVERY", mib: options.recoveryMiB ?? 256 },
-    { name: "persistent", label: "COS_PERSISTENT", mib: 64 },
-  ];
   await using made = new AsyncDisposableStack();
   const directory = options.directory ?? made.use(scratchDirectory("disk")).path;
   const path = join(directory, "disk.raw");
+  made.use(disposable(() => rmSync(path, { force: true })));
+  await partition(path, options);
+  const { device, partitions } = made.use(await openDisk(path, options.bootable));
+  for (const name of PARTITIONS) {
+    const type = name === "state" ? options.stateFilesystem ?? "ext4" : "ext4";
+    await makeFilesystem(partitions[name], `COS_${name.toUpperCase()}`, type);
+  }
+  if (partitions.efi !== undefined) await run("mkfs.vfat", ["-n", "COS_GRUB", partitions.efi]);
+  const kept = made.move();
+  const close = () => kept.disposeAsync();
+  return { path, device, partitions, close, [Symbol.asyncDispose]: close };
+}
+
+/** Makes the file with its table. */
+async function partition(path: string, { bootable, stateMiB = 2048, recoveryMiB = 256 }: DiskOptions): Promise<void> {
+  const sizes = { bios: 1, efi: 64, oem: 64, state: stateMiB, recovery: recoveryMiB, persistent: 64 };
+  const types: Record<string, string> = { bios: "ef02", efi: "ef00" };
+  const names = bootable === true ? [...BOOT_PARTITIONS, ...PARTITIONS] : PARTITIONS;
   writeFileSync(path, "");
   // 1 MiB before the first partition, 1 MiB for the second copy of the table.
-  truncateSync(path, (partitions.reduce((sum, { mib }) => sum + mib, 0) + 2) * MIB);
-  made.use(disposable(() => unlinkSync(path)));
+  truncateSync(path, (names.reduce((sum, name) => sum + sizes[name], 0) + 2) * MIB);
   await run("sgdisk", [
     "-o",
-    ...partitions.flatMap(({ name, mib }, i) => ["-n", `${i + 1}:0:+${mib}M`, "-c", `${i + 1}:${name}`]),
+    ...names.flatMap((name, i) => {
+      const n = i + 1;
+      return ["-n", `${n}:0:+${sizes[name]}M`, "-c", `${n}:${name}`, "-t", `${n}:${types[name] ?? "8300"}`];
+    }),
     path,
   ]);
+}
+
+/** A disk's file on a loop device. */
+export interface OpenDisk extends AsyncDisposable {
+  device: string;
+  partitions: Record<PartitionName, string> & { efi?: string };
+}
+
+/** Attaches a disk that `createDisk` made. */
+export async function openDisk(path: string, bootable = false): Promise<OpenDisk> {
+  await using made = new AsyncDisposableStack();
   const loop = made.use(await attach(path, ["--partscan"]));
   // A kernel without GPT support (CONFIG_EFI_PARTITION) finds no partition itself; partx reads the table and tells it.
   await run("partx", ["--update", loop.device]);
-  const paths = {} as Record<PartitionName, string>;
-  for (const [i, { name, label }] of partitions.entries()) {
+  const names = bootable ? [...BOOT_PARTITIONS, ...PARTITIONS] : PARTITIONS;
+  const partitions = {} as Record<(typeof names)[number], string>;
+  for (const [i, name] of names.entries()) {
     const device = `${loop.device}p${i + 1}`;
     const ownNode = await ensureNode(device);
     if (ownNode) made.use(disposable(() => unlinkSync(device)));
-    await makeFilesystem(device, label, name === "state" ? options.stateFilesystem ?? "ext4" : "ext4");
-    paths[name] = device;
+    partitions[name] = device;
   }
   const kept = made.move();
-  const close = () => kept.disposeAsync();
-  return { path, device: loop.device, partitions: paths, close, [Symbol.asyncDispose]: close };
+  const { close } = disposable(() => kept.disposeAsync());
+  return { device: loop.device, partitions, [Symbol.asyncDispose]: close };
 }
 
 /** @param options more words for the tool that makes it. */

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { makeInitramfs } from "./initramfs.ts";
 import { type Kernel, twoKernels } from "./kernels.ts";
-import { type Compression, packLayer, sha256, writeLayout } from "./oci-layout.ts";
+import { type Compression, type ImageSpec, type Layer, packLayer, sha256, writeLayout } from "./oci-layout.ts";
 import * as t from "./tar-writer.ts";
 
 /** Debian packages that building the images needs. */
@@ -40,6 +40,41 @@ export async function buildOsImages(
   directory: string,
   options: OsImageOptions = {},
 ): Promise<{ v1: OsVersion; v2: OsVersion }> {
+  const systems = await osSystems(options);
+  const spec = ({ layers, created, version }: OsSystem): ImageSpec => ({
+    layers,
+    created,
+    labels: { "org.opencontainers.image.version": version },
+  });
+  const written = writeLayout(directory, { v1: spec(systems.v1), v2: spec(systems.v2) });
+  const describe = (tag: "v1" | "v2"): OsVersion => {
+    const { version, kernel, initrd, layers } = systems[tag];
+    return {
+      tag,
+      version,
+      prettyName: prettyName(version),
+      digest: written.find((one) => one.tag === tag)?.descriptor.digest ?? "",
+      kernelVersion: kernel.version,
+      kernelDigest: sha256(readFileSync(kernel.vmlinuz)),
+      initrdDigest: sha256(initrd),
+      compressedBytes: layers.reduce((sum, layer) => sum + layer.size, 0),
+    };
+  };
+  return { v1: describe("v1"), v2: describe("v2") };
+}
+
+/** What one version is made of; other images may stand on its layers. */
+export interface OsSystem {
+  /** The lowest first. */
+  layers: Layer[];
+  /** RFC 3339. */
+  created: string;
+  version: string;
+  kernel: Kernel;
+  initrd: Uint8Array;
+}
+
+export async function osSystems(options: OsImageOptions = {}): Promise<Record<"v1" | "v2", OsSystem>> {
   const [older, newer] = await twoKernels();
   const busybox = readFileSync("/bin/busybox");
   const initrds = [makeInitramfs(older, busybox), makeInitramfs(newer, busybox)] as const;
@@ -55,24 +90,16 @@ export async function buildOsImages(
     pack([...removeKernel(older), ...kernelLayer(newer, initrds[1], V2_TIME)], "zstd-frames"),
     pack(changesLayer("2.0.0"), "gzip-members"),
   ];
-  const labels = (version: string) => ({ "org.opencontainers.image.version": version });
-  const versions = { v1: "1.0.0", v2: "2.0.0" };
-  const layers = { v1: lower, v2: [...lower, ...upper] };
-  const written = writeLayout(directory, {
-    v1: { layers: layers.v1, created: "2026-01-10T08:00:00Z", labels: labels(versions.v1) },
-    v2: { layers: layers.v2, created: "2026-02-10T08:00:00Z", labels: labels(versions.v2) },
-  });
-  const describe = (tag: "v1" | "v2", kernel: Kernel, initrd: Uint8Array): OsVersion => ({
-    tag,
-    version: versions[tag],
-    prettyName: prettyName(versions[tag]),
-    digest: written.find((one) => one.tag === tag)?.descriptor.digest ?? "",
-    kernelVersion: kernel.version,
-    kernelDigest: sha256(readFileSync(kernel.vmlinuz)),
-    initrdDigest: sha256(initrd),
-    compressedBytes: layers[tag].reduce((sum, layer) => sum + layer.size, 0),
-  });
-  return { v1: describe("v1", older, initrds[0]), v2: describe("v2", newer, initrds[1]) };
+  return {
+    v1: { layers: lower, created: "2026-01-10T08:00:00Z", version: "1.0.0", kernel: older, initrd: initrds[0] },
+    v2: {
+      layers: [...lower, ...upper],
+      created: "2026-02-10T08:00:00Z",
+      version: "2.0.0",
+      kernel: newer,
+      initrd: initrds[1],
+    },
+  };
 }
 
 const prettyName = (version: string) => `cos demo ${version}`;
