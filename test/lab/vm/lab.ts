@@ -1,8 +1,7 @@
 /** What all scenarios share: a registry on this host with the systems, and disks on which a first one is installed. */
 import { join } from "node:path";
 import { scratchDirectory } from "../cleanup.ts";
-import { createDisk, DISK_PACKAGES, type OpenDisk, openDisk } from "../disk.ts";
-import { type Ran, runProgram } from "../machine.ts";
+import { createDisk, DISK_PACKAGES } from "../disk.ts";
 import { type Registry, REGISTRY_PACKAGES, startRegistry } from "../registry.ts";
 import { run } from "../run.ts";
 import { staticFile } from "../static-file.ts";
@@ -21,8 +20,8 @@ export interface VmLab extends AsyncDisposable {
   kernels: Record<"v1" | "v2", string>;
   /** A copy of the disk on which v1 is installed, at that path. */
   copyDisk(to: string): Promise<void>;
-  /** Runs `cos WORDS…` on this host on a disk's state partition, as from a live system. */
-  offline(disk: string, ...words: string[]): Promise<Ran>;
+  /** The static file. */
+  program: string;
 }
 
 const SIZES = { stateMiB: 4096, recoveryMiB: 1024, bootable: true };
@@ -41,10 +40,7 @@ export async function vmLab(): Promise<VmLab> {
     reference: (tag, from) => `${from === "guest" ? `10.0.2.2:${registry.port}` : registry.host}/lab/os:${tag}`,
     kernels,
     copyDisk: async (to) => void await run("cp", ["--sparse=always", installed, to]),
-    offline: async (path, ...words) => {
-      await using disk = await openDisk(path, true);
-      return await runProgram(program, [...words, "--state", disk.partitions.state]);
-    },
+    program,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
@@ -59,5 +55,3 @@ async function install(program: string, registry: Registry, to: string): Promise
   // The disk goes away with its name.
   await Deno.link(disk.path, to);
 }
-
-export type { OpenDisk };
