@@ -1,11 +1,12 @@
 /** The systems that the lab's machines boot: the demo's two versions with a userland of the lab's, and versions that are bad. */
 import { type Layer, packLayer, writeLayout } from "../oci-layout.ts";
-import { type OsSystem, osSystems } from "../os-image.ts";
+import { OS_IMAGE_PACKAGES, type OsSystem, osSystems } from "../os-image.ts";
 import * as t from "../tar-writer.ts";
-import { BEHAVIOUR, networkEntries, userlandEntries } from "./userland.ts";
+import { debianInitramfs, INITRAMFS_PACKAGES } from "./initramfs.ts";
+import { BEHAVIOUR, userlandEntries } from "./userland.ts";
 
 /** Debian packages that they need. */
-export { OS_IMAGE_PACKAGES as VM_IMAGE_PACKAGES } from "../os-image.ts";
+export const VM_IMAGE_PACKAGES = [...OS_IMAGE_PACKAGES, ...INITRAMFS_PACKAGES];
 
 /** The first newer than the second, and all that differs from it is told here. */
 const VARIANTS = {
@@ -45,8 +46,9 @@ export interface VmImages {
 export async function writeVmImages(layout: string, program: string): Promise<VmImages> {
   const { v1, v2 } = await osSystems();
   const userland = packLayer(t.tar(await userlandEntries(program)), "zstd-frames");
+  const boots = new Map([[v1, await bootLayer(v1, program)], [v2, await bootLayer(v2, program)]]);
   const system = (base: OsSystem, version: string, more: t.TarItem[] = []) => ({
-    layers: [...base.layers, userland, ownLayer(base, version, more)],
+    layers: [...base.layers, userland, boots.get(base) as Layer, ownLayer(version, more)],
     created: base.created,
     labels: { "org.opencontainers.image.version": version },
   });
@@ -65,14 +67,19 @@ set initramfs=/boot/initrd
 set kernelcmd="console=ttyS0 root=LABEL=$label cos-img/filename=$img panic=5 loglevel=6 rd.cos.oemlabel=COS_OEM"
 `;
 
-function ownLayer({ kernel }: OsSystem, version: string, more: t.TarItem[]): Layer {
+/** The real initramfs in place of the demo's. It does not become smaller by another compression. */
+async function bootLayer({ kernel }: OsSystem, program: string): Promise<Layer> {
+  const initramfs = await debianInitramfs(kernel, program);
+  return packLayer(t.tar([t.file(`boot/initrd-${kernel.version}`, initramfs, { mode: 0o600 })]), "none");
+}
+
+function ownLayer(version: string, more: t.TarItem[]): Layer {
   const release = `NAME="cos lab"\nID=cos-lab\nVERSION_ID=${version}\nPRETTY_NAME="cos lab ${version}"\n`;
   return packLayer(
     t.tar([
       t.directory("etc/lab"),
       t.file("usr/lib/os-release", release),
       t.file("etc/cos/bootargs.cfg", BOOTARGS),
-      ...networkEntries(kernel),
       ...more,
     ]),
     "zstd-frames",

@@ -7,6 +7,7 @@ import { run } from "../run.ts";
 import { staticFile } from "../static-file.ts";
 import { GRUB_PACKAGES, installGrub } from "./grub.ts";
 import { VERSIONS, VM_IMAGE_PACKAGES, type VmTag, writeVmImages } from "./images.ts";
+import { vmMachine } from "./machine.ts";
 import { QEMU_PACKAGES } from "./qemu.ts";
 
 export const VM_PACKAGES = [
@@ -36,13 +37,26 @@ export async function vmLab(): Promise<VmLab> {
   const installed = join(directory, "installed.raw");
   await install(program, registry, installed);
   const kept = made.move();
-  return {
+  const lab: VmLab = {
     reference: (tag, from) => `${from === "guest" ? `10.0.2.2:${registry.port}` : registry.host}/lab/os:${tag}`,
     kernels,
     copyDisk: async (to) => void await run("cp", ["--sparse=always", installed, to]),
     program,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+  await firstBoot(lab, installed);
+  return lab;
+}
+
+/** The installed system comes up once, and says that it is good: only then is it one to fall back to. */
+async function firstBoot(lab: VmLab, disk: string): Promise<void> {
+  await using scratch = scratchDirectory("vm");
+  const machine = await vmMachine(lab, "bios", scratch.path);
+  {
+    await using guest = await machine.boot();
+    await guest.reboot();
+  }
+  await Deno.rename(machine.disk, disk);
 }
 
 /** As an installer does it: partitions, GRUB, the first system, GRUB's parts of `cos`. */

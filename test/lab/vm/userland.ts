@@ -3,18 +3,12 @@
  * the boot what the units of `packaging/systemd` do, then what the host asks for over the second serial line.
  */
 import { readFileSync, realpathSync } from "node:fs";
-import { basename, join } from "node:path";
 import { markingUnit } from "../counting.ts";
-import type { Kernel } from "../kernels.ts";
 import { run } from "../run.ts";
 import * as t from "../tar-writer.ts";
 
 /** What `cos` calls, at the places where it looks. */
 const TOOLS = ["/sbin/mke2fs", "/sbin/tune2fs", "/sbin/e2fsck"];
-
-/** In the order in which they are loaded. */
-const MODULES = ["net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net"];
-const MODULES_PLACE = "usr/lib/lab/modules";
 
 /** Where a system's own misbehaviour stands: a script that runs before it says that it is up. */
 export const BEHAVIOUR = "etc/lab/behaviour";
@@ -25,10 +19,11 @@ export PATH=/usr/sbin:/usr/bin HOME=/
 mount -t tmpfs tmp /tmp
 echo "lab: $PRETTY_NAME starts, on Linux $(uname -r)"
 [ ! -e /${BEHAVIOUR} ] || . /${BEHAVIOUR}
-for module in /${MODULES_PLACE}/*.ko; do insmod "$module"; done
 ip link set lo up
-ip link set eth0 up
-ip address add 10.0.2.15/24 dev eth0
+# Its driver is there, and its name is the one that udev has chosen.
+interface=$(basename /sys/class/net/e*)
+ip link set "$interface" up
+ip address add 10.0.2.15/24 dev "$interface"
 ip route add default via 10.0.2.2
 mount "$(findfs LABEL=COS_OEM)" /oem
 mount "$(findfs LABEL=COS_PERSISTENT)" /usr/local
@@ -71,7 +66,7 @@ while read -r id script <&3; do
 done
 `;
 
-/** The newest layers' entries of a system that marks itself good. Needs no kernel of its own. */
+/** Entries of a system that marks itself good. */
 export async function userlandEntries(program: string): Promise<t.TarItem[]> {
   const files = [...TOOLS, ...await libraries(TOOLS)];
   return [
@@ -83,17 +78,6 @@ export async function userlandEntries(program: string): Promise<t.TarItem[]> {
     t.file("usr/sbin/init", INIT, { mode: 0o755 }),
     t.file("usr/sbin/lab-agent", AGENT, { mode: 0o755 }),
     ...markingUnit(),
-  ];
-}
-
-/** What must be there for a system to have a network with that kernel. */
-export function networkEntries(kernel: Kernel): t.TarItem[] {
-  return [
-    t.directory("usr/lib/lab"),
-    t.directory(MODULES_PLACE),
-    ...MODULES.map((name, i) =>
-      t.file(`${MODULES_PLACE}/${i}-${basename(name)}.ko`, readFileSync(join(kernel.modules, "kernel", `${name}.ko`)))
-    ),
   ];
 }
 
