@@ -7,7 +7,7 @@
 import { parseArgs } from "node:util";
 import { VM_PACKAGES, vmLab } from "../test/lab/vm/lab.ts";
 import type { Firmware } from "../test/lab/vm/qemu.ts";
-import { SCENARIOS } from "../test/lab/vm/scenarios.ts";
+import { SCENARIOS } from "../test/lab/vm/scenarios/all.ts";
 import { runScenario } from "../test/lab/vm/run-scenario.ts";
 
 const FIRMWARES = ["bios", "uefi"] as const satisfies Firmware[];
@@ -39,12 +39,13 @@ async function main(args: string[]): Promise<number> {
     for (const firmware of firmwares) {
       for (const scenario of chosen) {
         const started = Date.now(), name = `${scenario.name}, ${firmware}`;
-        const failure = await runScenario(lab, scenario, { firmware, seed });
+        const outcome = await runScenario(lab, scenario, { firmware, seed });
         const seconds = ((Date.now() - started) / 1000).toFixed(0);
-        console.log(`${failure === undefined ? "ok" : "FAILED"}  ${name}: ${scenario.shows} (${seconds} s)`);
-        if (failure !== undefined) console.log(`  ${failure.message.replaceAll("\n", "\n  ")}\n  ${failure.logs}`);
+        console.log(`${outcome.passed ? "ok" : "FAILED"}  ${name}: ${scenario.shows} (${seconds} s)`);
+        if (!outcome.passed) console.log(`  ${outcome.message.replaceAll("\n", "\n  ")}\n  ${outcome.logs}`);
+        else if (outcome.note !== undefined) console.log(`  ${outcome.note}`);
         done++;
-        if (failure !== undefined) failed++;
+        if (!outcome.passed) failed++;
       }
     }
   }

@@ -12,17 +12,23 @@ import { run } from "../run.ts";
 /** Debian packages that making them needs; none of them touches how this machine boots. */
 export const INITRAMFS_PACKAGES = ["dracut-core", "e2fsprogs", "initramfs-tools-core", "kmod", "udev", "zstd"];
 
-const TOOLS = {
+const HANG = "/etc/initramfs-tools/scripts/init-bottom/hang";
+const MAKERS = {
   "initramfs-tools": 'mkinitramfs -o /tmp/initrd "$1"',
   // For any machine, as for an image.
   dracut: 'dracut --force --quiet --no-hostonly --zstd /tmp/initrd "$1"',
+  /** One that hangs when it has mounted the root. */
+  hangs:
+    `printf '#!/bin/sh\\n[ "$1" != prereqs ] || exit 0\\necho "lab: the initramfs hangs"\\nsleep 1000000\\n' > ${HANG}
+    chmod 755 ${HANG}
+    mkinitramfs -o /tmp/initrd "$1"`,
 };
 
-export type InitramfsTool = keyof typeof TOOLS;
+export type InitramfsMaker = keyof typeof MAKERS;
 
 /** All that it mounts ends with its namespace. */
 const MAKE = `
-kernel=$1 version=$2 cos=$3 output=$4 tool=$5
+kernel=$1 version=$2 cos=$3 output=$4 maker=$5
 mount -t tmpfs none /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
 root=/mnt/root
@@ -37,7 +43,7 @@ mount --rbind /dev "$root/dev"
 mount -t tmpfs none "$root/tmp"
 chroot "$root" depmod "$version"
 chroot "$root" cos boot install --image /
-chroot "$root" sh -ec "$tool" sh "$version"
+chroot "$root" sh -ec "$maker" sh "$version"
 cp "$root/tmp/initrd" "$output"
 `;
 
@@ -45,11 +51,11 @@ cp "$root/tmp/initrd" "$output"
 export async function debianInitramfs(
   kernel: Kernel,
   program: string,
-  tool: InitramfsTool = "initramfs-tools",
+  maker: InitramfsMaker = "initramfs-tools",
 ): Promise<Uint8Array> {
-  const place = join(CACHE, `initramfs-${tool}-${kernel.version}`), stamp = `${place}.made-of`;
+  const place = join(CACHE, `initramfs-${maker}-${kernel.version}`), stamp = `${place}.made-of`;
   // The modules of packaging/ are in the program.
-  const id = createHash("sha256").update(readFileSync(program)).update(MAKE).update(TOOLS[tool]).digest("hex");
+  const id = createHash("sha256").update(readFileSync(program)).update(MAKE).update(MAKERS[maker]).digest("hex");
   mkdirSync(CACHE, { recursive: true });
   // Test files run in processes of their own: the first one makes it, the others wait for it.
   using lock = await Deno.open(`${place}.lock`, { write: true, create: true });
@@ -59,7 +65,7 @@ export async function debianInitramfs(
     const made = join(scratch.path, basename(place)), tree = dirname(dirname(kernel.vmlinuz));
     await run("unshare", [
       ...["--mount", "--propagation", "private", "sh", "-ec", MAKE, "sh"],
-      ...[tree, kernel.version, program, made, TOOLS[tool]],
+      ...[tree, kernel.version, program, made, MAKERS[maker]],
     ]);
     await untilStopping();
     renameSync(made, place);

@@ -6,7 +6,7 @@ import { type Registry, REGISTRY_PACKAGES, startRegistry } from "../registry.ts"
 import { run } from "../run.ts";
 import { staticFile } from "../static-file.ts";
 import { GRUB_PACKAGES, installGrub } from "./grub.ts";
-import { VERSIONS, VM_IMAGE_PACKAGES, type VmTag, writeVmImages } from "./images.ts";
+import { VM_IMAGE_PACKAGES, VM_TAGS, type VmTag, writeVmImages } from "./images.ts";
 import { vmMachine } from "./machine.ts";
 import { QEMU_PACKAGES } from "./qemu.ts";
 
@@ -27,13 +27,20 @@ export interface VmLab extends AsyncDisposable {
 
 const SIZES = { stateMiB: 4096, recoveryMiB: 1024, bootable: true };
 
-export async function vmLab(): Promise<VmLab> {
+export interface VmLabOptions {
+  /** The systems that are wanted. Default: all. */
+  tags?: readonly VmTag[];
+  /** The installed system has come up once, and is known to be good. Default: true. */
+  proven?: boolean;
+}
+
+export async function vmLab({ tags = VM_TAGS, proven = true }: VmLabOptions = {}): Promise<VmLab> {
   await using made = new AsyncDisposableStack();
   const program = await staticFile();
   const { path: directory } = made.use(scratchDirectory("boots"));
-  const { layout, kernels } = await writeVmImages(join(directory, "layout"), program);
+  const { layout, kernels } = await writeVmImages(join(directory, "layout"), program, tags);
   const registry = made.use(await startRegistry());
-  for (const tag of Object.keys(VERSIONS)) await registry.push(layout, tag, `lab/os:${tag}`);
+  for (const tag of tags) await registry.push(layout, tag, `lab/os:${tag}`);
   const installed = join(directory, "installed.raw");
   await install(program, registry, installed);
   const kept = made.move();
@@ -44,11 +51,11 @@ export async function vmLab(): Promise<VmLab> {
     program,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
-  await firstBoot(lab, installed);
+  if (proven) await firstBoot(lab, installed);
   return lab;
 }
 
-/** The installed system comes up once, and says that it is good: only then is it one to fall back to. */
+/** The installed system comes up, and says that it is good. */
 async function firstBoot(lab: VmLab, disk: string): Promise<void> {
   await using scratch = scratchDirectory("vm");
   const machine = await vmMachine(lab, "bios", scratch.path);

@@ -5,7 +5,7 @@ import type { BootStatus } from "../../../lib/operations/boot-status.ts";
 import type { Status } from "../../../lib/operations/status.ts";
 import { type OpenDisk, openDisk } from "../disk.ts";
 import { runProgram } from "../machine.ts";
-import { VERSIONS, type VmTag } from "./images.ts";
+import { versionOf, type VmTag } from "./images.ts";
 import type { VmLab } from "./lab.ts";
 import { type Answer, type Firmware, type Powered, powerOn, type Up } from "./qemu.ts";
 
@@ -118,7 +118,7 @@ export function assertRuns(
 ): void {
   const kernel = lab.kernels[tag === "v1" ? "v1" : "v2"];
   const { version, kernel: running, image: from } = up;
-  assert.deepEqual({ version, running, from }, { version: VERSIONS[tag], running: kernel, from: `${image}.img` });
+  assert.deepEqual({ version, running, from }, { version: versionOf(tag), running: kernel, from: `${image}.img` });
 }
 
 /** The version and the state that `status` tells of the slots. */

@@ -5,7 +5,7 @@ import { scratchDirectory } from "../cleanup.ts";
 import type { VmLab } from "./lab.ts";
 import { vmMachine } from "./machine.ts";
 import type { Firmware } from "./qemu.ts";
-import type { Scenario } from "./scenarios.ts";
+import type { Scenario } from "./scenarios/scenario.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "..", "..", "..");
 /** Where the consoles of failed scenarios are kept. */
@@ -17,24 +17,25 @@ export interface Failure {
   logs: string;
 }
 
-/** Undefined where the scenario passed. */
+export type Outcome = { passed: true; note?: string } | ({ passed: false } & Failure);
+
 export async function runScenario(
   lab: VmLab,
   scenario: Scenario,
   { firmware, seed }: { firmware: Firmware; seed: number },
-): Promise<Failure | undefined> {
+): Promise<Outcome> {
   const kept = join(KEPT, `${scenario.name}-${firmware}`);
   rmSync(kept, { recursive: true, force: true });
   await using scratch = scratchDirectory("vm");
   try {
-    await scenario.run(await vmMachine(lab, firmware, scratch.path), seed);
-    return undefined;
+    const note = await scenario.run(await vmMachine(lab, firmware, scratch.path), seed);
+    return note === undefined ? { passed: true } : { passed: true, note };
   } catch (error) {
     mkdirSync(kept, { recursive: true });
     for (const name of readdirSync(scratch.path).filter((one) => one.endsWith(".log"))) {
       copyFileSync(join(scratch.path, name), join(kept, name));
     }
     const message = error instanceof Error ? error.message : String(error);
-    return { message, logs: `what the machine said: ${relative(Deno.cwd(), kept)}` };
+    return { passed: false, message, logs: `what the machine said: ${relative(Deno.cwd(), kept)}` };
   }
 }

@@ -1,0 +1,63 @@
+/** Systems that were whole when they were installed, and are not any more; and entries that are chosen once. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { mount } from "../../disk.ts";
+import { run } from "../../run.ts";
+import type { VmMachine } from "../machine.ts";
+import { assertFellBack, bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
+
+export const noKernel: Scenario = {
+  name: "no-kernel",
+  shows: "v2 has lost its kernel: GRUB goes on to v1 by itself, each time, until the tries are used up",
+  run: async (machine) => {
+    await upgradeOffline(machine, "v2");
+    await changeImage(machine, async (image) => {
+      await run("debugfs", ["-w", "-R", `rm /boot/vmlinuz-${machine.lab.kernels.v2}`, image]);
+    });
+    await fallsBackInGrub(machine);
+  },
+};
+
+export const damaged: Scenario = {
+  name: "damaged",
+  shows: "the beginning of v2's image is destroyed: GRUB goes on to v1 by itself",
+  run: async (machine) => {
+    await upgradeOffline(machine, "v2");
+    await changeImage(machine, async (image) => {
+      await run("dd", ["if=/dev/zero", `of=${image}`, "bs=64k", "count=4", "conv=notrunc"]);
+    });
+    await fallsBackInGrub(machine);
+  },
+};
+
+export const damagedInit: Scenario = {
+  name: "damaged-init",
+  shows: "the first program of v2 is destroyed: the kernel panics, and v1 runs again",
+  run: async (machine) => {
+    await upgradeOffline(machine, "v2", "--try");
+    await changeImage(machine, async (image) => {
+      await run("debugfs", ["-w", "-R", "zap_block -f /usr/sbin/init 0", image]);
+    });
+    assert.match(await machine.bootFails(), /Kernel panic/);
+    await using v1 = await bootInto(machine, "v1", "passive");
+    await assertFellBack(v1, "v2", "it did not come up");
+  },
+};
+
+/** GRUB cannot start v2: the fallback entry starts in the same boot, and when the tries are used up it is the default. */
+async function fallsBackInGrub(machine: VmMachine): Promise<void> {
+  for (let boot = 0; boot < 3; boot++) {
+    await using v1 = await bootInto(machine, "v1", "passive");
+    await v1.reboot();
+  }
+  await using v1 = await bootInto(machine, "v1", "passive");
+  await assertFellBack(v1, "v2", "it did not come up");
+}
+
+/** Does something to the active image while the machine is off. */
+async function changeImage(machine: VmMachine, what: (image: string) => Promise<void>): Promise<void> {
+  await machine.whileOff(async ({ partitions }) => {
+    await using state = await mount(partitions.state, "rw");
+    await what(join(state.path, "cOS/active.img"));
+  });
+}

@@ -1,0 +1,164 @@
+/** Cuts of the power: of an upgrade in the guest at moments by chance, and of a rollback at every step. */
+import assert from "node:assert/strict";
+import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Random } from "../../random.ts";
+import { run } from "../../run.ts";
+import { type LogEntry, parseWriteLog } from "../../write-log.ts";
+import { versionOf, type VmTag } from "../images.ts";
+import { type Guest, slotsOf, type VmMachine } from "../machine.ts";
+import type { Written } from "../qemu.ts";
+import { bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
+
+const CUTS = 20;
+const GOOD: readonly VmTag[] = ["v1", "v2", "v3"];
+
+export const cutUpgrades: Scenario = {
+  name: "cuts",
+  shows: `the power goes at ${CUTS} moments of an upgrade in the guest: each time a whole system comes up`,
+  run: async (machine, seed) => {
+    const random = new Random(seed);
+    let whole: Written, cutBefore = 0;
+    {
+      await using v1 = await bootInto(machine, "v1", "active");
+      const before = await v1.power.written();
+      await v1.upgrade("v2");
+      const after = await v1.power.written();
+      whole = { bytes: after.bytes - before.bytes, flushes: after.flushes - before.flushes };
+      await v1.reboot();
+    }
+    let last: string = versionOf("v2");
+    for (let cut = 0; cut < CUTS; cut++) {
+      await using guest = await bootWhole(machine);
+      if (guest.up.version === last) cutBefore++;
+      last = guest.up.version;
+      // Half of them anywhere in the writing, half of them where the disk is told to keep what it has: at the switch, too.
+      const after = cut % 2 === 0
+        ? { bytes: random.next(whole.bytes), flushes: 0 }
+        : { bytes: 0, flushes: random.next(whole.flushes + 1) };
+      await cutDuring(guest, await freshTag(guest), after);
+    }
+    await using guest = await bootWhole(machine);
+    await guest.must("repair");
+    return `${
+      whole.bytes >> 20
+    } MiB and ${whole.flushes} flushes an upgrade; ${cutBefore} cuts left the system that ran`;
+  },
+};
+
+/** Whatever is there comes up, is a system that was installed, and says that it is good. */
+async function bootWhole(machine: VmMachine): Promise<Guest> {
+  const guest = await machine.boot();
+  try {
+    const { version, image } = guest.up;
+    assert.ok(GOOD.some((tag) => versionOf(tag) === version), `${version} came up`);
+    assert.equal(image, "active.img");
+    const { tries, unfinished, slots } = await guest.status();
+    assert.deepEqual({ tries, unfinished }, { tries: "", unfinished: false });
+    const [active] = slots;
+    assert.deepEqual([active?.version, active?.boot, active?.running ?? false], [
+      version,
+      "good",
+      slots[1]?.sameAsActive !== true || active?.running === true,
+    ]);
+    return guest;
+  } catch (error) {
+    await guest[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** One that is in no slot, so that all of it must be fetched. */
+async function freshTag(guest: Guest): Promise<VmTag> {
+  const { slots } = await guest.status();
+  const tag = GOOD.find((one) => slots.every(({ version }) => version !== versionOf(one)));
+  assert.ok(tag !== undefined, "all good systems are installed");
+  return tag;
+}
+
+/** Takes the power away when the disk has taken so much since the upgrade began, or when it is through. */
+async function cutDuring({ power, upgrade }: Guest, tag: VmTag, after: Written): Promise<void> {
+  const begin = await power.written();
+  let through = false;
+  // Whether it was through or not: the machine is off afterwards.
+  void upgrade(tag).then(() => through = true, () => through = true);
+  for (;;) {
+    const { bytes, flushes } = await power.written();
+    if (through || bytes - begin.bytes >= after.bytes && flushes - begin.flushes >= after.flushes) break;
+  }
+  await power.cut();
+}
+
+export const cutRollback: Scenario = {
+  name: "cut-rollback",
+  shows:
+    "v1 runs as the fallback and rolls back, and the power goes at every step of that: v1 comes up, and is the active system after another rollback",
+  run: async (machine) => {
+    await upgradeOffline(machine, "panics", "--try");
+    await machine.bootFails();
+    const directory = dirname(machine.disk), base = join(directory, "base.raw");
+    await run("cp", ["--sparse=always", machine.disk, base]);
+    const steps = await recordRollback(machine, join(directory, "writes"));
+    for (const [i, log] of steps.entries()) {
+      await restore(base, log, machine.disk);
+      try {
+        await bootAndRollBack(machine);
+      } catch (error) {
+        throw new Error(`Cut at step ${i + 1} of ${steps.length}: ${error instanceof Error ? error.message : error}`);
+      }
+    }
+    return `${steps.length} steps`;
+  },
+};
+
+/** What the disk has taken by each flush of a rollback, from the power-on before it. */
+async function recordRollback(machine: VmMachine, writeLog: string): Promise<LogEntry[][]> {
+  writeFileSync(writeLog, "");
+  let begin: number, end: number;
+  {
+    await using fallback = await bootInto(machine, "v1", "passive", { writeLog });
+    begin = position(writeLog);
+    await fallback.must("rollback");
+    end = position(writeLog);
+    await fallback.power.cut();
+  }
+  const bytes = readFileSync(writeLog), all = parseWriteLog(bytes, end), first = parseWriteLog(bytes, begin).length;
+  const steps: LogEntry[][] = [];
+  let written = false;
+  for (const [i, entry] of all.entries()) {
+    if (i < first) continue;
+    if (entry.do === "write") written = true;
+    else if (written) {
+      steps.push(all.slice(0, i));
+      written = false;
+    }
+  }
+  assert.ok(steps.length > 3, `only ${steps.length} steps`);
+  return steps;
+}
+
+/** Records in the log by now; its first sector has their number (test/lab/write-log.ts). */
+const position = (log: string) => Number(new DataView(readFileSync(log).buffer).getBigUint64(16, true));
+
+async function restore(base: string, log: readonly LogEntry[], disk: string): Promise<void> {
+  const made = `${disk}.new`;
+  await run("cp", ["--sparse=always", base, made]);
+  const fd = openSync(made, "r+");
+  for (const entry of log) if (entry.do === "write") writeSync(fd, entry.data, 0, entry.data.length, entry.offset);
+  closeSync(fd);
+  renameSync(made, disk);
+}
+
+async function bootAndRollBack(machine: VmMachine): Promise<void> {
+  {
+    await using v1 = await machine.boot();
+    assert.equal(v1.up.version, versionOf("v1"));
+    const { oneImage } = await v1.status();
+    // Cut after its switch: there is nothing left to do.
+    if (!oneImage) await v1.must("rollback");
+    await v1.reboot();
+  }
+  await using v1 = await bootInto(machine, "v1", "active");
+  assert.doesNotMatch(v1.up.cmdline, /cos\.tries_left|upgrade_failure/);
+  assert.deepEqual(slotsOf(await v1.status()), ["active: 1.0.0 good, running", "passive: the same"]);
+}
