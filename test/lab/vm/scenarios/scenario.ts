@@ -32,11 +32,14 @@ export async function bootInto(
 export const upgradeOffline = (machine: VmMachine, tag: VmTag, ...flags: string[]) =>
   machine.offline("upgrade", machine.lab.reference(tag, "host"), "--no-verify", ...flags);
 
-/** The new system is known to have failed, v1 runs in its place and knows why. */
-export async function assertFellBack(guest: Guest, tag: VmTag, why: string): Promise<void> {
+/** The new system is known to have failed, the one before it runs in its place and knows why. */
+export async function assertFellBack(guest: Guest, failed: VmTag, why: string, kept: VmTag = "v1"): Promise<void> {
   assert.match(guest.up.cmdline, /(^| )upgrade_failure( |$)/);
   const status = await guest.status();
-  assert.deepEqual(slotsOf(status), [`active: ${versionOf(tag)} bad`, `passive: ${versionOf("v1")} good, running`]);
+  assert.deepEqual(slotsOf(status), [
+    `active: ${versionOf(failed)} bad`,
+    `passive: ${versionOf(kept)} good, running`,
+  ]);
   assert.equal(status.tries, "0");
   const { fellBack, next, knownBad } = await guest.bootStatus();
   assert.deepEqual(
