@@ -138,6 +138,24 @@ add_dracutmodules+=" cos "
   },
   {
     needs: "dracut",
+    path: "usr/lib/dracut/modules.d/90cos/cos-fstab-generator.sh",
+    mode: 0o755,
+    text: `#!/bin/sh
+# In the place of systemd's generator of that name: the same, but for what it makes of root=. That would wait for a device with
+# the label of an image, and end the boot where none appears in time, although the root is mounted long since.
+/lib/systemd/system-generators/systemd-fstab-generator "$@"
+status=$?
+case " $(cat /proc/cmdline) " in
+	*" cos-img/filename="*)
+		rm -rf -- "\${1:?}/sysroot.mount" "$1/initrd-root-fs.target.requires/sysroot.mount" \\
+			"$1/initrd-root-device.target.d" "$1/systemd-fsck-root.service"
+		;;
+esac
+exit "$status"
+`,
+  },
+  {
+    needs: "dracut",
     path: "usr/lib/dracut/modules.d/90cos/cos-root-generator.sh",
     mode: 0o755,
     text: `#!/bin/sh
@@ -250,7 +268,10 @@ installkernel() {
 }
 
 install() {
-	inst_multiple cos modprobe sleep cat
+	# Without this, dracut strips what it takes along, and with that cuts off what cos carries behind its first part.
+	# shellcheck disable=SC2034
+	do_strip=no
+	inst_multiple cos modprobe sleep cat rm
 	# A partition that does not mount is checked; labels of older images are changed with their checksum.
 	inst_multiple -o e2fsck tune2fs
 	inst_script "$moddir/cos-root.sh" /usr/sbin/cos-root
@@ -260,6 +281,8 @@ install() {
 	if dracut_module_included "systemd"; then
 		inst_simple "$moddir/cos-root.service" "$systemdsystemunitdir/cos-root.service"
 		inst_script "$moddir/cos-root-generator.sh" "$systemdutildir/system-generators/cos-root-generator"
+		# There it goes before the one of the same name.
+		inst_script "$moddir/cos-fstab-generator.sh" /etc/systemd/system-generators/systemd-fstab-generator
 	fi
 	dracut_need_initqueue
 }

@@ -19,7 +19,10 @@ installkernel() {
 }
 
 install() {
-	inst_multiple cos modprobe sleep cat
+	# Without this, dracut strips what it takes along, and with that cuts off what cos carries behind its first part.
+	# shellcheck disable=SC2034
+	do_strip=no
+	inst_multiple cos modprobe sleep cat rm
 	# A partition that does not mount is checked; labels of older images are changed with their checksum.
 	inst_multiple -o e2fsck tune2fs
 	inst_script "$moddir/cos-root.sh" /usr/sbin/cos-root
@@ -29,6 +32,8 @@ install() {
 	if dracut_module_included "systemd"; then
 		inst_simple "$moddir/cos-root.service" "$systemdsystemunitdir/cos-root.service"
 		inst_script "$moddir/cos-root-generator.sh" "$systemdutildir/system-generators/cos-root-generator"
+		# There it goes before the one of the same name.
+		inst_script "$moddir/cos-fstab-generator.sh" /etc/systemd/system-generators/systemd-fstab-generator
 	fi
 	dracut_need_initqueue
 }

@@ -16,7 +16,7 @@ const HANG = "/etc/initramfs-tools/scripts/init-bottom/hang";
 const MAKERS = {
   "initramfs-tools": 'mkinitramfs -o /tmp/initrd "$1"',
   // For any machine, as for an image.
-  dracut: 'dracut --force --quiet --no-hostonly --zstd /tmp/initrd "$1"',
+  dracut: 'dracut --force --quiet --no-hostonly --compress "zstd -3" /tmp/initrd "$1"',
   /** One that hangs when it has mounted the root. */
   hangs:
     `printf '#!/bin/sh\\n[ "$1" != prereqs ] || exit 0\\necho "lab: the initramfs hangs"\\nsleep 1000000\\n' > ${HANG}
