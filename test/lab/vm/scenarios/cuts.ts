@@ -18,7 +18,7 @@ export const cutUpgrades: Scenario = {
   shows: `the power goes at ${CUTS} moments of an upgrade in the guest: each time a whole system comes up`,
   run: async (machine, seed) => {
     const random = new Random(seed);
-    let whole: Written, cutBefore = 0;
+    let whole: Written;
     {
       await using v1 = await bootInto(machine, "v1", "active");
       const before = await v1.power.written();
@@ -27,11 +27,11 @@ export const cutUpgrades: Scenario = {
       whole = { bytes: after.bytes - before.bytes, flushes: after.flushes - before.flushes };
       await v1.reboot();
     }
-    let last: string = versionOf("v2");
+    let switched = 0, ran: string | undefined;
     for (let cut = 0; cut < CUTS; cut++) {
       await using guest = await bootWhole(machine);
-      if (guest.up.version === last) cutBefore++;
-      last = guest.up.version;
+      if (ran !== undefined && guest.up.version !== ran) switched++;
+      ran = guest.up.version;
       // Half of them anywhere in the writing, half of them where the disk is told to keep what it has: at the switch, too.
       const after = cut % 2 === 0
         ? { bytes: random.next(whole.bytes), flushes: 0 }
@@ -39,10 +39,11 @@ export const cutUpgrades: Scenario = {
       await cutDuring(guest, await freshTag(guest), after);
     }
     await using guest = await bootWhole(machine);
-    await guest.must("repair");
+    if (guest.up.version !== ran) switched++;
+    await guest.upgrade(await freshTag(guest), "--allow-downgrade");
     return `${
       whole.bytes >> 20
-    } MiB and ${whole.flushes} flushes an upgrade; ${cutBefore} cuts left the system that ran`;
+    } MiB and ${whole.flushes} flushes an upgrade; ${switched} of ${CUTS} came after the switch`;
   },
 };
 
@@ -56,11 +57,7 @@ async function bootWhole(machine: VmMachine): Promise<Guest> {
     const { tries, unfinished, slots } = await guest.status();
     assert.deepEqual({ tries, unfinished }, { tries: "", unfinished: false });
     const [active] = slots;
-    assert.deepEqual([active?.version, active?.boot, active?.running ?? false], [
-      version,
-      "good",
-      slots[1]?.sameAsActive !== true || active?.running === true,
-    ]);
+    assert.deepEqual([active?.version, active?.boot, active?.running], [version, "good", true]);
     return guest;
   } catch (error) {
     await guest[Symbol.asyncDispose]();
@@ -81,7 +78,7 @@ async function cutDuring({ power, upgrade }: Guest, tag: VmTag, after: Written):
   const begin = await power.written();
   let through = false;
   // Whether it was through or not: the machine is off afterwards.
-  void upgrade(tag).then(() => through = true, () => through = true);
+  void upgrade(tag, "--allow-downgrade").then(() => through = true, () => through = true);
   for (;;) {
     const { bytes, flushes } = await power.written();
     if (through || bytes - begin.bytes >= after.bytes && flushes - begin.flushes >= after.flushes) break;
