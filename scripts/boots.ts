@@ -35,7 +35,7 @@ async function main(args: string[]): Promise<number> {
   const chosen = SCENARIOS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
   let failed = 0, done = 0;
   {
-    await using lab = await vmLab();
+    await using lab = await vmLab(new Set(chosen.flatMap(({ needs }) => needs)));
     for (const firmware of firmwares) {
       for (const scenario of chosen) {
         const started = Date.now(), name = `${scenario.name}, ${firmware}`;

@@ -46,7 +46,6 @@ export type VmTag = "v1" | "v2" | keyof typeof VARIANTS;
 
 /** Of all but the first, which has an older kernel, the second is the base. */
 const SYSTEMS: Record<VmTag, Variant> = { v1: { version: "1.0.0" }, v2: { version: "2.0.0" }, ...VARIANTS };
-export const VM_TAGS = Object.keys(SYSTEMS) as VmTag[];
 
 /** What a tag says of itself as `VERSION_ID`. */
 export const versionOf = (tag: VmTag) => SYSTEMS[tag].version;

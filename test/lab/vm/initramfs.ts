@@ -41,6 +41,8 @@ mount -t proc none "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs none "$root/tmp"
+# What is saved in size is not worth the time here.
+echo COMPRESSLEVEL=3 >> "$root/etc/initramfs-tools/initramfs.conf"
 chroot "$root" depmod "$version"
 chroot "$root" cos boot install --image /
 chroot "$root" sh -ec "$maker" sh "$version"

@@ -6,7 +6,7 @@ import { type Registry, REGISTRY_PACKAGES, startRegistry } from "../registry.ts"
 import { run } from "../run.ts";
 import { staticFile } from "../static-file.ts";
 import { GRUB_PACKAGES, installGrub } from "./grub.ts";
-import { VM_IMAGE_PACKAGES, VM_TAGS, type VmTag, writeVmImages } from "./images.ts";
+import { VM_IMAGE_PACKAGES, type VmTag, writeVmImages } from "./images.ts";
 import { vmMachine } from "./machine.ts";
 import { QEMU_PACKAGES } from "./qemu.ts";
 
@@ -27,14 +27,12 @@ export interface VmLab extends AsyncDisposable {
 
 const SIZES = { stateMiB: 4096, recoveryMiB: 1024, bootable: true };
 
-export interface VmLabOptions {
-  /** The systems that are wanted. Default: all. */
-  tags?: readonly VmTag[];
-  /** The installed system has come up once, and is known to be good. Default: true. */
-  proven?: boolean;
-}
-
-export async function vmLab({ tags = VM_TAGS, proven = true }: VmLabOptions = {}): Promise<VmLab> {
+/**
+ * @param needs the systems that are wanted besides v1.
+ * @param proven the installed system has come up once, and is known to be good.
+ */
+export async function vmLab(needs: Iterable<VmTag>, proven = true): Promise<VmLab> {
+  const tags: readonly VmTag[] = ["v1", ...needs];
   await using made = new AsyncDisposableStack();
   const program = await staticFile();
   const { path: directory } = made.use(scratchDirectory("boots"));

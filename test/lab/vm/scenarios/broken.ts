@@ -8,6 +8,7 @@ import { assertFellBack, bootInto, type Scenario, upgradeOffline } from "./scena
 
 export const noKernel: Scenario = {
   name: "no-kernel",
+  needs: ["v2"],
   shows: "v2 has lost its kernel: GRUB goes on to v1 by itself, each time, until the tries are used up",
   run: async (machine) => {
     await upgradeOffline(machine, "v2");
@@ -20,6 +21,7 @@ export const noKernel: Scenario = {
 
 export const damaged: Scenario = {
   name: "damaged",
+  needs: ["v2"],
   shows: "the beginning of v2's image is destroyed: GRUB goes on to v1 by itself",
   run: async (machine) => {
     await upgradeOffline(machine, "v2");
@@ -32,6 +34,7 @@ export const damaged: Scenario = {
 
 export const damagedInit: Scenario = {
   name: "damaged-init",
+  needs: ["v2"],
   shows: "the first program of v2 is destroyed: the kernel panics, and v1 runs again",
   run: async (machine) => {
     await upgradeOffline(machine, "v2", "--try");

@@ -15,6 +15,7 @@ const GOOD: readonly VmTag[] = ["v1", "v2", "v3"];
 
 export const cutUpgrades: Scenario = {
   name: "cuts",
+  needs: ["v2", "v3"],
   shows: `the power goes at ${CUTS} moments of an upgrade in the guest: each time a whole system comes up`,
   run: async (machine, seed) => {
     const random = new Random(seed);
@@ -88,6 +89,7 @@ async function cutDuring({ power, upgrade }: Guest, tag: VmTag, after: Written):
 
 export const cutRollback: Scenario = {
   name: "cut-rollback",
+  needs: ["panics"],
   shows:
     "v1 runs as the fallback and rolls back, and the power goes at every step of that: v1 comes up, and is the active system after another rollback",
   run: async (machine) => {

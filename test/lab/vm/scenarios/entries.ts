@@ -9,6 +9,7 @@ import { bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
 
 export const oneShot: Scenario = {
   name: "one-shot",
+  needs: ["v2"],
   shows:
     "one boot into the passive and one into the recovery system; none of them is a try, and the default starts after each",
   run: async (machine) => {
@@ -29,6 +30,7 @@ export const oneShot: Scenario = {
 
 export const fromRecovery: Scenario = {
   name: "recovery",
+  needs: ["v2"],
   shows: "neither system boots; the recovery system upgrades, and v2 comes up and is marked good",
   run: async (machine) => {
     await installRecovery(machine);

@@ -5,6 +5,7 @@ import { bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
 
 export const rollsBack: Scenario = {
   name: "rollback",
+  needs: ["v2"],
   shows: "a rollback from a good v2, a restart: v1 is the active system, v2 the passive one",
   run: async (machine) => {
     await upgradeOffline(machine, "v2");
@@ -21,6 +22,7 @@ export const rollsBack: Scenario = {
 
 export const rollsBackFromBad: Scenario = {
   name: "rollback-bad",
+  needs: ["panics"],
   shows: "v2 is bad, v1 runs as the fallback; a rollback and a restart make v1 the active system",
   run: async (machine) => {
     await upgradeOffline(machine, "panics", "--try");

@@ -5,6 +5,8 @@ import { assertRuns, type BootOptions, type Guest, slotsOf, type VmMachine } fro
 
 export interface Scenario {
   name: string;
+  /** The systems that it needs besides v1. */
+  needs: readonly VmTag[];
   /** What it shows, as a sentence. */
   shows: string;
   /** @param seed for those that choose by chance. Returns what is worth knowing besides that it passed. */

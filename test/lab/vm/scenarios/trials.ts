@@ -5,6 +5,7 @@ import { assertFellBack, bootInto, type Scenario, upgradeOffline } from "./scena
 
 export const upgraded: Scenario = {
   name: "upgrade",
+  needs: ["v2"],
   shows: "v1 upgrades itself from a registry, restarts into v2, which is marked good and stays",
   run: async (machine) => {
     {
@@ -27,6 +28,7 @@ export const upgraded: Scenario = {
 
 export const panics: Scenario = {
   name: "panic",
+  needs: ["panics"],
   shows: "v2 panics three times, v1 runs again and says why; the failed image is refused",
   run: async (machine) => {
     await upgradeOffline(machine, "panics");
@@ -47,6 +49,7 @@ export const panics: Scenario = {
 
 export const failingChecks: Scenario = {
   name: "checks",
+  needs: ["failing"],
   shows: "a check of the operator's fails in v2 three times, v1 runs again and names the check",
   run: async (machine) => {
     await upgradeOffline(machine, "failing");
@@ -62,6 +65,7 @@ export const failingChecks: Scenario = {
 
 export const cannotMark: Scenario = {
   name: "no-unit",
+  needs: ["silent"],
   shows: "a target that cannot mark itself good is not counted, and stays",
   run: async (machine) => {
     {
@@ -81,6 +85,7 @@ export const cannotMark: Scenario = {
 
 export const hangs: Scenario = {
   name: "hang",
+  needs: ["hangs"],
   shows: "v2 hangs in the initramfs; the watchdog ends that boot, its only one, and v1 runs again",
   run: async (machine) => {
     await upgradeOffline(machine, "hangs", "--try");
@@ -92,6 +97,7 @@ export const hangs: Scenario = {
 
 export const dracut: Scenario = {
   name: "dracut",
+  needs: ["dracut"],
   shows: "v2's initramfs was made by dracut: it comes up, and is marked good",
   run: async (machine) => {
     await upgradeOffline(machine, "dracut");
