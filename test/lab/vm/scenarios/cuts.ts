@@ -1,7 +1,17 @@
 /** Cuts of the power: of an upgrade in the guest at moments by chance, and of a rollback at every step. */
 import assert from "node:assert/strict";
-import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
+import { imageLabel, mount, type OpenDisk } from "../../disk.ts";
 import { Random } from "../../random.ts";
 import { run } from "../../run.ts";
 import { type LogEntry, parseWriteLog } from "../../write-log.ts";
@@ -98,7 +108,14 @@ export const cutRollback: Scenario = {
     const directory = dirname(machine.disk), base = join(directory, "base.raw");
     await run("cp", ["--sparse=always", machine.disk, base]);
     const steps = await recordRollback(machine, join(directory, "writes"));
+    let seen = "", booted = 0;
     for (const [i, log] of steps.entries()) {
+      await restore(base, log, machine.disk);
+      const found = await machine.whileOff(bothViews);
+      if (found === seen) continue;
+      seen = found;
+      booted++;
+      // The look has replayed the journal.
       await restore(base, log, machine.disk);
       try {
         await bootAndRollBack(machine);
@@ -106,7 +123,7 @@ export const cutRollback: Scenario = {
         throw new Error(`Cut at step ${i + 1} of ${steps.length}: ${error instanceof Error ? error.message : error}`);
       }
     }
-    return `${steps.length} steps`;
+    return `${steps.length} flushes, after which ${booted} things were to be seen in turn`;
   },
 };
 
@@ -138,6 +155,25 @@ async function recordRollback(machine: VmMachine, writeLog: string): Promise<Log
 
 /** Records in the log by now; its first sector has their number (test/lab/write-log.ts). */
 const position = (log: string) => Number(new DataView(readFileSync(log).buffer).getBigUint64(16, true));
+
+/** All that the next boot goes by, as GRUB finds it (without the journal) and as Linux does. */
+async function bothViews({ partitions: { state } }: OpenDisk): Promise<string> {
+  const listed = await run("debugfs", ["-R", "ls -p /cOS", state]);
+  const grub = [...listed.matchAll(/^\/(\d+)\/.*\/(\w+\.img)\//gm)].map(([, ino, name]) => `${name} ${ino}`);
+  const counted = await run("debugfs", ["-R", "cat /boot_assessment", state]);
+  await using mounted = await mount(state);
+  const images = join(mounted.path, "cOS");
+  const linux = readdirSync(images).filter((name) => name.endsWith(".img")).map((name) => {
+    const path = join(images, name);
+    return `${name} ${statSync(path).ino} ${imageLabel(path)}`;
+  });
+  return JSON.stringify([
+    grub.sort(),
+    counted,
+    linux.sort(),
+    readFileSync(join(mounted.path, "boot_assessment"), "utf8"),
+  ]);
+}
 
 async function restore(base: string, log: readonly LogEntry[], disk: string): Promise<void> {
   const made = `${disk}.new`;
