@@ -32,7 +32,7 @@ export interface Up {
   version: string;
   /** `uname -r` */
   kernel: string;
-  /** The file name of the image that is its root. */
+  /** The file name of the image that is its root, with ` (deleted)` behind it where it has lost that name since. */
   image: string;
   cmdline: string;
 }
@@ -230,18 +230,21 @@ async function connectAgent(socket: string): Promise<Agent> {
   const connection = await Deno.connect({ transport: "unix", path: socket });
   const up = Promise.withResolvers<Up>();
   const answers = new Map<string, (answer: Answer) => void>();
-  let received = 0, asked = 0;
+  let received = 0, asked = 0, closed = false;
   void (async () => {
     for await (const line of readLines(connection.readable)) {
       received += line.length;
       // Firmware may have spoken on this line too.
       const [word = "", ...fields] = line.split(" ");
       const [one = "", two = "", three = "", four = ""] = fields;
-      if (word === "up") up.resolve({ version: one, kernel: two, image: three, cmdline: textOf(four).trim() });
+      if (word === "up") {
+        up.resolve({ version: one, kernel: two, image: imageOf(textOf(three)), cmdline: textOf(four).trim() });
+      }
       answers.get(word)?.({ status: Number(one), out: textOf(two.slice(1)), err: textOf(three.slice(1)) });
       answers.delete(word);
     }
-  })().catch(() => {});
+  })().catch((error) => closed || up.reject(error));
+  up.promise.catch(() => {});
   return {
     up: up.promise,
     run: (script) =>
@@ -252,6 +255,7 @@ async function connectAgent(socket: string): Promise<Agent> {
       }),
     received: () => received,
     close: () => {
+      closed = true;
       try {
         connection.close();
       } catch (error) {
@@ -260,5 +264,8 @@ async function connectAgent(socket: string): Promise<Agent> {
     },
   };
 }
+
+/** The kernel tells the path by which the image was opened, and whether that name is gone by now (another one may be there). */
+const imageOf = (backing: string) => backing.trim().replace(/^.*\//, "");
 
 const textOf = (base64: string) => new TextDecoder().decode(Uint8Array.fromBase64(base64));

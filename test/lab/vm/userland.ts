@@ -54,7 +54,7 @@ cat /proc/cmdline > /tmp/cmdline
 root=$(awk '$5 == "/" { print $3 }' /proc/self/mountinfo | tail -n 1)
 # Behind whatever firmware has written on this line.
 echo >&3
-echo "up $VERSION_ID $(uname -r) $(basename "$(cat "/sys/dev/block/$root/loop/backing_file")") $(encoded /tmp/cmdline)" >&3
+echo "up $VERSION_ID $(uname -r) $(encoded "/sys/dev/block/$root/loop/backing_file") $(encoded /tmp/cmdline)" >&3
 echo "lab: up"
 while read -r id script <&3; do
   echo "$script" | base64 -d > /tmp/script
