@@ -4,6 +4,9 @@ import { type Kernel, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID } f
 import { attachLoop, type LoopDevice } from "../system/loop.ts";
 import { TreeRoot } from "../system/tree-root.ts";
 
+/** Systems are ext2 to ext4; a recovery system may be the other. */
+export type ImageFilesystem = "ext4" | "squashfs";
+
 export interface MountedImage extends Disposable {
   /** The image's top directory. */
   fd: number;
@@ -15,11 +18,11 @@ export function mountImage(
   kernel: Kernel,
   pid: number,
   file: number,
-  options: { readOnly: boolean; direct?: boolean; name: ByteString },
+  options: { readOnly: boolean; direct?: boolean; name: ByteString; filesystem?: ImageFilesystem },
 ): MountedImage {
   const loop = attachLoop(kernel, pid, file, options);
   try {
-    const fd = mountLoop(kernel, loop, options.readOnly);
+    const fd = mountLoop(kernel, loop, options.readOnly, options.filesystem);
     return {
       fd,
       loop,
@@ -35,10 +38,15 @@ export function mountImage(
 }
 
 /** The descriptor is the caller's. */
-export function mountLoop(kernel: Kernel, loop: LoopDevice, readOnly: boolean): number {
+export function mountLoop(
+  kernel: Kernel,
+  loop: LoopDevice,
+  readOnly: boolean,
+  filesystem: ImageFilesystem = "ext4",
+): number {
   const attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
   // The ext4 driver reads all of the family; the old ext2 driver knows no extents.
-  return kernel.mountDetached("ext4", loop.path, { readOnly, attributes });
+  return kernel.mountDetached(filesystem, loop.path, { readOnly, attributes });
 }
 
 /** Reads something out of an image's tree. @param file the image, opened; stays the caller's. */

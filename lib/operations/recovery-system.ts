@@ -1,20 +1,10 @@
 /** The recovery system that lies on the recovery partition: what it is, by its content, and whether the machine runs from it. */
 import { CosError } from "../base/errors.ts";
-import { byteStringOf } from "../base/byte-string.ts";
+import { type ImageFilesystem, type MountedImage, mountImage } from "../image/mount.ts";
 import { openSibling, RECOVERY_LABEL, type StatePartition } from "../machine/state-partition.ts";
 import { readTextFile } from "../machine/files.ts";
 import { usedImages } from "../machine/running.ts";
-import { attachLoop } from "../system/loop.ts";
-import {
-  hasErrno,
-  isRegular,
-  type Kernel,
-  MOUNT_ATTR_NODEV,
-  MOUNT_ATTR_NOEXEC,
-  MOUNT_ATTR_NOSUID,
-  O_NOFOLLOW,
-  O_RDONLY,
-} from "../system/kernel.ts";
+import { hasErrno, isRegular, type Kernel, O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 
 export type RecoveryFile = "recovery.img" | "recovery.squashfs";
@@ -22,7 +12,7 @@ export type RecoveryFile = "recovery.img" | "recovery.squashfs";
 export interface RecoverySystem {
   file: RecoveryFile;
   /** By its first bytes: older tools have put either into a file of either name. */
-  filesystem: "ext4" | "squashfs";
+  filesystem: ImageFilesystem;
   ino: number;
 }
 
@@ -90,29 +80,15 @@ export function isRecoveryBoot(): boolean {
     .test(line);
 }
 
-/** Mounts it read-only where nobody else sees it. The descriptor is that of its top directory. */
+/** Mounts it read-only where nobody else sees it. */
 export function mountRecovery(
   { kernel, pid }: System,
   partition: number,
   { file, filesystem }: RecoverySystem,
-): { fd: number } & Disposable {
+): MountedImage {
   const fd = kernel.openat(partition, recoveryPath(file), O_RDONLY | O_NOFOLLOW);
   try {
-    const loop = attachLoop(kernel, pid, fd, { readOnly: true, name: byteStringOf(`cos-${file}`) });
-    try {
-      const attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
-      const root = kernel.mountDetached(filesystem, loop.path, { readOnly: true, attributes });
-      return {
-        fd: root,
-        [Symbol.dispose]: () => {
-          kernel.close(root);
-          loop[Symbol.dispose]();
-        },
-      };
-    } catch (thrown) {
-      loop[Symbol.dispose]();
-      throw thrown;
-    }
+    return mountImage(kernel, pid, fd, { readOnly: true, name: "cos-recovery", filesystem });
   } finally {
     kernel.close(fd);
   }
