@@ -7,9 +7,7 @@ import { checked, malformed, withoutLogin } from "./configuration.ts";
 import type { Credentials } from "./endpoint.ts";
 import { GoRegexp, RegexpError } from "./go-regexp.ts";
 import { cleanPath } from "./hosts-toml.ts";
-
-// Imported like this, scripts/build can take it out of what is parsed at every start.
-const { FAILSAFE_SCHEMA, load, mergeTag, YAMLException } = await import("js-yaml");
+import { isNothing, parseYaml } from "./yaml.ts";
 
 export interface Rewrite {
   pattern: GoRegexp;
@@ -39,12 +37,9 @@ export interface K3sRegistries {
   configs: ReadonlyMap<string, K3sHost>;
 }
 
-/** Everything stays text: a password of digits is one, as k3s reads it. Only `<<` has a meaning. */
-const SCHEMA = FAILSAFE_SCHEMA.withTags(mergeTag);
-
 /** In a document where all is text, a key without a value is the empty one. */
 function orNothing<T>(schema: z.ZodMiniType<T>) {
-  const blank = (value: unknown) => value === "" || value === "~" || value === "null" ? undefined : value;
+  const blank = (value: unknown) => isNothing(value) ? undefined : value;
   return z.optional(z.pipe(z.transform(blank), z.optional(schema)));
 }
 const text = z.optional(z.string());
@@ -62,9 +57,7 @@ const fileSchema = z.looseObject({
 
 /** Throws `CONFIGURATION`. @param path for messages. */
 export function parseK3sRegistries(content: string, path: string): K3sRegistries {
-  // A file of comments alone is an empty one.
-  const blank = content.replace(/^\s*(?:#.*|---)?$/gm, "").trim() === "";
-  const { mirrors, configs } = checked(fileSchema, blank ? {} : parseYaml(content, path), path);
+  const { mirrors, configs } = checked(fileSchema, parseYaml(content, path), path);
   return {
     mirrors: new Map(
       Object.entries(mirrors ?? {}).map(([host, mirror]) => [host, {
@@ -79,17 +72,6 @@ export function parseK3sRegistries(content: string, path: string): K3sRegistries
       }]),
     ),
   };
-}
-
-function parseYaml(content: string, path: string): unknown {
-  try {
-    return load(content, { schema: SCHEMA, maxAliases: 1000 });
-  } catch (thrown) {
-    if (!(thrown instanceof YAMLException)) throw thrown;
-    // A password that begins with a star or an exclamation mark is an alias or a tag, and the parser quotes it.
-    const reason = thrown.reason.replace(/ (?:"[^]*"|!<[^]*>)/g, "");
-    throw malformed(path, reason, thrown.mark && thrown.mark.line + 1);
-  }
 }
 
 function endpointOf(endpoint: string, path: string): K3sEndpoint {

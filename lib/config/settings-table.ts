@@ -1,0 +1,140 @@
+/** Every setting of the machine that is honoured, and the keys by which the two older generations say it. No other key is. */
+
+/** Where a key may stand: a file of shell assignments or the environment, the environment alone, a YAML file, the command line. */
+export type Dialect = "shell" | "environment" | "yaml" | "state-yaml" | "flag";
+
+export interface SettingKey {
+  key: string;
+  dialect: Dialect;
+  /** What it says is the opposite: `NO_VERIFY`. */
+  negated?: true;
+}
+
+export interface SettingKind<T> {
+  /** Where one source has several of them, the last in this list counts. */
+  keys: readonly SettingKey[];
+  preset: T;
+  /** For people, in a few words. */
+  about: string;
+  /** Undefined for a text that is none. */
+  read(text: string): T | undefined;
+  /** What a value must be, completing "its value is …, and must be …". */
+  wants: string;
+}
+
+const shell = (...keys: string[]) => keys.map((key): SettingKey => ({ key, dialect: "shell" }));
+const environment = (...keys: string[]) => keys.map((key): SettingKey => ({ key, dialect: "environment" }));
+const yaml = (...keys: string[]) => keys.map((key): SettingKey => ({ key, dialect: "yaml" }));
+const flag = (...keys: string[]) => keys.map((key): SettingKey => ({ key, dialect: "flag" }));
+const negated = (keys: readonly SettingKey[]) => keys.map((key): SettingKey => ({ ...key, negated: true }));
+
+function text(preset: string, about: string, keys: readonly SettingKey[]): SettingKind<string> {
+  return { keys, preset, about, read: (value) => value, wants: "a text" };
+}
+
+function choice(preset: boolean, about: string, keys: readonly SettingKey[]): SettingKind<boolean> {
+  return { keys, preset, about, read: readBoolean, wants: "true or false" };
+}
+
+function label(preset: string, variable: string, path: string): SettingKind<string> {
+  const keys: SettingKey[] = [{ key: path, dialect: "state-yaml" }, { key: variable, dialect: "shell" }];
+  return {
+    keys,
+    preset,
+    about: "a filesystem's label, for GRUB",
+    read: (value) => /^[\x21-\x7e]{1,16}$/.test(value) ? value : undefined,
+    wants: "a label of at most 16 plain characters",
+  };
+}
+
+/** The words of shells, of YAML 1.1 and of Go's strconv. */
+function readBoolean(value: string): boolean | undefined {
+  if (/^(?:true|t|yes|y|on|1)$/i.test(value)) return true;
+  return /^(?:false|f|no|n|off|0)$/i.test(value) ? false : undefined;
+}
+
+function readSize(value: string): number | undefined {
+  const size = /^[0-9]{1,7}$/.test(value) ? Number(value) : 0;
+  return size < 16 ? undefined : size;
+}
+
+export const SETTINGS = {
+  image: text("system/cos", "the system to upgrade to", [
+    ...shell("UPGRADE_IMAGE"),
+    ...yaml("upgrade.system.uri"),
+    ...environment("ELEMENTAL_UPGRADE_SYSTEM"),
+  ]),
+  recoveryImage: text("", "the recovery system to upgrade to, if it is another", [
+    ...shell("RECOVERY_IMAGE"),
+    ...yaml("upgrade.recovery-system.uri"),
+    ...environment("ELEMENTAL_UPGRADE_RECOVERY_SYSTEM"),
+  ]),
+  channel: choice(true, "whether a bare name is a package of a channel", [
+    ...shell("CHANNEL_UPGRADES"),
+    ...negated(flag("--docker-image", "--directory")),
+  ]),
+  verify: choice(true, "whether something must prove who made the image", [
+    ...yaml("verify", "cosign"),
+    ...shell("VERIFY"),
+    ...negated(shell("NO_VERIFY")),
+    ...negated(flag("--no-cosign", "--no-verify")),
+  ]),
+  key: text("", "the public key that must have signed it", [
+    ...shell("COSIGN_PUBLIC_KEY_LOCATION"),
+    ...yaml("cosign-key"),
+    ...flag("--cosign-key", "--key"),
+  ]),
+  size: {
+    keys: [...shell("DEFAULT_IMAGE_SIZE"), ...yaml("upgrade.system.size"), ...flag("--size")],
+    preset: 3240,
+    about: "least size of the image's filesystem, in MiB",
+    read: readSize,
+    wants: "a whole number from 16",
+  } satisfies SettingKind<number>,
+  strict: choice(false, "whether a failing hook stops everything", [
+    ...yaml("strict"),
+    ...environment("STRICT_MODE", "ELEMENTAL_STRICT"),
+    ...flag("--strict"),
+  ]),
+  reboot: choice(false, "whether to reboot when it is done", [
+    ...yaml("reboot"),
+    ...environment("ELEMENTAL_REBOOT"),
+    ...flag("--reboot"),
+  ]),
+  poweroff: choice(false, "whether to power off when it is done", [
+    ...yaml("poweroff"),
+    ...environment("ELEMENTAL_POWEROFF"),
+    ...flag("--poweroff"),
+  ]),
+  recovery: choice(false, "whether the recovery system is upgraded", [
+    ...yaml("upgrade.recovery"),
+    ...environment("UPGRADE_RECOVERY", "ELEMENTAL_UPGRADE_RECOVERY"),
+    ...flag("--recovery"),
+  ]),
+  interactive: choice(true, "cos-upgrade without an image reboots by itself where this is false", [
+    ...environment("INTERACTIVE"),
+  ]),
+  grubEntryName: text("cOS", "the boot menu's name for the system", [
+    ...yaml("upgrade.grub-entry-name"),
+    ...shell("GRUB_ENTRY_NAME"),
+  ]),
+  stateLabel: label("COS_STATE", "STATE_LABEL", "state.label"),
+  activeLabel: label("COS_ACTIVE", "ACTIVE_LABEL", "state.active.label"),
+  passiveLabel: label("COS_PASSIVE", "PASSIVE_LABEL", "state.passive.label"),
+  recoveryLabel: label("COS_RECOVERY", "RECOVERY_LABEL", "recovery.label"),
+  systemLabel: label("COS_SYSTEM", "SYSTEM_LABEL", "recovery.recovery.label"),
+  oemLabel: label("COS_OEM", "OEM_LABEL", "oem.label"),
+  persistentLabel: label("COS_PERSISTENT", "PERSISTENT_LABEL", "persistent.label"),
+} satisfies Record<string, SettingKind<string> | SettingKind<boolean> | SettingKind<number>>;
+
+export type SettingName = keyof typeof SETTINGS;
+export type SettingValue<N extends SettingName> = (typeof SETTINGS)[N]["preset"];
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
+
+/** The keys of a dialect. */
+export function keysOf(...dialects: readonly Dialect[]): string[] {
+  return Object.values(SETTINGS).flatMap(({ keys }) =>
+    keys.filter(({ dialect }) => dialects.includes(dialect)).map(({ key }) => key)
+  );
+}
