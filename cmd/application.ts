@@ -21,7 +21,7 @@ const deploy = buildCommand<ImageFlags, [string], CosContext>({
   },
 });
 
-const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
+const upgrade = buildCommand<UpgradeFlags, [string?], CosContext>({
   loader: async () => (await import("./upgrade.ts")).runUpgrade,
   parameters: {
     flags: {
@@ -38,16 +38,19 @@ const upgrade = buildCommand<UpgradeFlags, [string], CosContext>({
       try: word("Give it one boot instead of three to say that it is good; refused where GRUB cannot count"),
       allowDowngrade: word("Install an image that is older than what ran well here; that is recorded"),
       retryBad: word("Install an image that was tried on this machine before and fell back"),
+      reboot: word("Reboot when it is done, unless the machine runs that system already"),
+      poweroff: word("Power off when it is done, unless the machine runs that system already"),
       ...imageFlags,
     },
-    positional: { kind: "tuple", parameters: [imageArgument] },
+    positional: { kind: "tuple", parameters: [{ ...imageArgument, optional: true }] },
   },
   docs: {
     brief: "Make IMAGE the next system, and keep this one as the fallback",
     fullDescription:
       "Pulls IMAGE, proves its digests, writes it to a third image, reads it back, and only then switches: in one step it becomes the\n" +
       "active system, and the system that runs now becomes the passive one. The running system is never touched. Until the switch\n" +
-      "everything can be stopped and is undone; afterwards a reboot starts the new system. Downloads about what the image's layers weigh.\n\n" +
+      "everything can be stopped and is undone; afterwards a reboot starts the new system. Downloads about what the image's layers weigh.\n" +
+      "Without IMAGE it is the one that the settings name (UPGRADE_IMAGE; cos config shows them).\n\n" +
       "  cos upgrade registry.example.org/os/base:v2 --no-verify\n" +
       "  cos upgrade registry.example.org/os/base:v2 --dry-run --no-verify",
   },

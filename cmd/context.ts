@@ -34,11 +34,13 @@ export interface Job {
 
 /**
  * Runs a command's work: its result is what it prints; what it throws is rendered here, and becomes the exit status.
+ * @param exitStatusOf of the older tools' names, which end with other numbers.
  */
 export async function runJob(
   context: CosContext,
   flags: CommonFlags & { readonly verbose?: boolean },
   work: (job: Job) => Promise<void> | void,
+  exitStatusOf = (error: CosError) => error.exitStatus,
 ) {
   const { output } = context, json = flags.json === true;
   const view = new ProgressView(output, () => Date.now(), flags.verbose === true);
@@ -72,7 +74,7 @@ export async function runJob(
     const error = asCosError(thrown);
     if (json) output.out(errorJson(error));
     else output.err(renderError(error, flags.debug === true));
-    context.exitStatus = error.exitStatus;
+    context.exitStatus = exitStatusOf(error);
   }
 }
 

@@ -1,5 +1,6 @@
 import { CosError, ERROR_CODES } from "../lib/base/errors.ts";
 import { findPolicy, readPolicy } from "../lib/config/policy.ts";
+import { parseReference } from "../lib/formats/reference.ts";
 import { checkPolicy, noPolicy } from "../lib/operations/policy-check.ts";
 import { trustMemory } from "../lib/operations/content-trust.ts";
 import { judge } from "../lib/operations/prove.ts";
@@ -7,7 +8,7 @@ import { resolveSource } from "../lib/operations/source.ts";
 import { renderJudgement, renderPolicy } from "../lib/ui/policy.ts";
 import { type CommonFlags, type CosContext, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
-import { imageSettings } from "./settings.ts";
+import { imageSettings, machineSettings, statementsOf } from "./settings.ts";
 
 const json = (operation: string, value: object) =>
   `${JSON.stringify({ schemaVersion: 1, operation, ...value }, undefined, 2)}\n`;
@@ -36,7 +37,9 @@ export type TestFlags = Omit<ImageFlags, "state" | "noVerify" | "size" | "replac
 /** Ends with the status that an upgrade would end with. */
 export async function runTest(this: CosContext, flags: TestFlags, image: string): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, print }) => {
-    const settings = imageSettings(image, flags, system, events), policy = await settings.policy();
+    const machine = await machineSettings(statementsOf(flags));
+    const settings = imageSettings(parseReference(image), flags, machine, system, events);
+    const policy = await settings.policy();
     if (policy === undefined) throw noPolicy();
     const source = await resolveSource(system, settings, signal);
     const memory = trustMemory(system, undefined, settings.trustSeed);

@@ -5,7 +5,7 @@ import { reset } from "../lib/operations/reset.ts";
 import { renderSlots } from "../lib/ui/status.ts";
 import { type CosContext, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
-import { imageSettings } from "./settings.ts";
+import { imageSettings, machineSettings, statementsOf } from "./settings.ts";
 
 export interface ResetFlags extends ImageFlags {
   readonly resetPersistent?: boolean;
@@ -14,7 +14,8 @@ export interface ResetFlags extends ImageFlags {
 
 export async function runReset(this: CosContext, flags: ResetFlags, image?: string): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
-    const { image: _, ...settings } = imageSettings("oci:/", flags, system, events);
+    const machine = await machineSettings(statementsOf(flags));
+    const { image: _, ...settings } = imageSettings(parseReference("oci:/"), flags, machine, system, events);
     const slots = await reset(
       system,
       {

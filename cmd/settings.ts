@@ -1,5 +1,6 @@
-/** Settings of an operation from a command's flags. */
+/** Settings of an operation: from a command's flags, and from what the machine's files and the environment say. */
 import { buildInfo } from "../lib/base/build-info.ts";
+import { CosError } from "../lib/base/errors.ts";
 import { MIB } from "../lib/base/size.ts";
 import type { Events } from "../lib/base/events.ts";
 import { hostCertificates } from "../lib/config/certificates.ts";
@@ -7,22 +8,54 @@ import { environment, helperEnvironment } from "../lib/config/environment.ts";
 import { credentialLookup } from "../lib/config/credentials.ts";
 import { mirrorLookup } from "../lib/config/mirrors.ts";
 import { operatorName } from "../lib/config/operator.ts";
-import { parseReference } from "../lib/formats/reference.ts";
+import { effectiveSettings, isStronger, type Settings, type Statement } from "../lib/config/settings.ts";
+import { readSettings } from "../lib/config/settings-files.ts";
+import type { ImageReference } from "../lib/formats/reference.ts";
 import type { Waiver } from "../lib/operations/record-keeping.ts";
+import type { Restart } from "../lib/operations/restart.ts";
 import type { ImageSettings } from "../lib/operations/upgrade.ts";
 import { helperRunner } from "../lib/system/credential-helper.ts";
 import type { System } from "../lib/system/system.ts";
 import type { ImageFlags } from "./flags.ts";
 
-/** The older tools' DEFAULT_IMAGE_SIZE. */
-const DEFAULT_SIZE = 3240;
+export interface RestartFlags {
+  readonly reboot?: boolean;
+  readonly poweroff?: boolean;
+}
 
-export function imageSettings(image: string, flags: ImageFlags, system: System, events: Events): ImageSettings {
+/**
+ * What is in effect on this machine for this command line. Throws `CONFIGURATION`.
+ * @param elemental where the second generation's files lie, if not in /etc/elemental.
+ */
+export async function machineSettings(statements: readonly Statement[], elemental?: string): Promise<Settings> {
+  const sources = await readSettings({ root: "", env: environment, elemental });
+  return effectiveSettings([...sources, { place: "flags", origin: "the command line", statements }]);
+}
+
+/** The flags that are settings, too. */
+export function statementsOf(
+  { noVerify, key, size, strict, reboot, poweroff }: ImageFlags & RestartFlags,
+): Statement[] {
+  const said = { "--no-verify": noVerify, "--key": key, "--size": size, "--strict": strict };
+  return Object.entries({ ...said, "--reboot": reboot, "--poweroff": poweroff })
+    .flatMap(([key, value]) => value === undefined || value === false ? [] : [{ key, value: String(value) }]);
+}
+
+/** The flags that say how the image is to be had; the others are settings. */
+type SourceFlags = Pick<ImageFlags, "state" | "plainHttp" | "authFile" | "replaceLinks">;
+
+export function imageSettings(
+  image: ImageReference,
+  flags: SourceFlags,
+  settings: Settings,
+  system: System,
+  events: Events,
+): ImageSettings {
   const warn = (text: string) => events({ kind: "warning", text });
   return {
-    image: parseReference(image),
+    image,
     state: flags.state,
-    size: (flags.size ?? DEFAULT_SIZE) * MIB,
+    size: settings.size.value * MIB,
     replaceDirectoryLinks: flags.replaceLinks === true,
     plainHttp: flags.plainHttp === true,
     userAgent: `cos/${buildInfo().version}`,
@@ -41,7 +74,7 @@ export function imageSettings(image: string, flags: ImageFlags, system: System, 
       warn,
     }),
     events,
-    strict: flags.strict === true,
+    strict: settings.strict.value,
     builtAt: buildInfo().builtAt,
     trustSeed: async (id, gun) => {
       const { trustSeed } = await import("../lib/config/trust-seed.ts");
@@ -49,20 +82,36 @@ export function imageSettings(image: string, flags: ImageFlags, system: System, 
     },
     policy: async () => {
       const { findPolicy } = await import("../lib/config/policy.ts");
-      return await findPolicy({ root: "", key: namedKey(flags.key) });
+      return await findPolicy({ root: "", ...namedKey(settings) });
     },
-    waiver: flags.noVerify === true ? saidBy(system, "--no-verify") : undefined,
+    ...waivers(settings, system),
   };
 }
 
-/** By the flag, or by the variable of the older tools. */
-function namedKey(flag: string | undefined) {
-  if (flag !== undefined) return { path: flag, words: `--key ${flag}` };
-  const path = environment("COSIGN_PUBLIC_KEY_LOCATION") ?? "";
-  return path === "" ? undefined : { path, words: `COSIGN_PUBLIC_KEY_LOCATION=${path}` };
+/** A key that was named for this run, by a flag or a variable, or in a file for all runs. */
+function namedKey({ key: { value, place, words, origin } }: Settings) {
+  if (value === "") return {};
+  if (place === "flags" || place === "environment") return { key: { path: value, words } };
+  return { settingsKey: { path: value, words: `${words} in ${origin}` } };
+}
+
+function waivers({ verify: { value, place, words, origin } }: Settings, system: System) {
+  if (value) return {};
+  if (place === "flags") return { waiver: saidBy(system, words) };
+  const word = `${words} in ${origin}`;
+  return { settingsWaiver: place === "environment" ? saidBy(system, word) : { word, by: "the settings" } };
 }
 
 /** A word of the operator's, and who said it, for the record. */
 export function saidBy({ kernel }: System, word: string): Waiver {
   return { word, by: operatorName(environment, kernel.getuid()) };
+}
+
+/** What is to come when the work is done. Throws `USAGE` where one place asks for both. */
+export function wantedRestart({ reboot, poweroff }: Settings): Restart | undefined {
+  if (!reboot.value || !poweroff.value) return reboot.value ? "reboot" : poweroff.value ? "poweroff" : undefined;
+  if (reboot.place !== poweroff.place) return isStronger(reboot.place, poweroff.place) ? "reboot" : "poweroff";
+  throw new CosError("USAGE", `Cannot both reboot and power off (${reboot.words} and ${poweroff.words}).`, {
+    hint: "Say one of them.",
+  });
 }

@@ -1,12 +1,18 @@
-import { planUpgradeOnly, upgrade, type UpgradePlan } from "../lib/operations/upgrade.ts";
+import { CosError } from "../lib/base/errors.ts";
+import { imageOfSetting } from "../lib/config/image-choice.ts";
+import type { Settings } from "../lib/config/settings.ts";
+import { parseReference } from "../lib/formats/reference.ts";
 import { LEAST_KEPT } from "../lib/operations/keeping.ts";
 import { upgradeRecovery } from "../lib/operations/upgrade-recovery.ts";
+import { type Restart, restart } from "../lib/operations/restart.ts";
+import type { SlotSummary } from "../lib/operations/summary.ts";
+import { planUpgradeOnly, upgrade, type UpgradePlan, type UpgradeSettings } from "../lib/operations/upgrade.ts";
 import { renderPlan, renderRecovery, renderSlots } from "../lib/ui/status.ts";
-import { type CosContext, runJob } from "./context.ts";
+import { type CosContext, type Job, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
-import { imageSettings, saidBy } from "./settings.ts";
+import { imageSettings, machineSettings, type RestartFlags, saidBy, statementsOf, wantedRestart } from "./settings.ts";
 
-export interface UpgradeFlags extends ImageFlags {
+export interface UpgradeFlags extends ImageFlags, RestartFlags {
   readonly dryRun?: boolean;
   readonly acceptRunning?: boolean;
   readonly retryBad?: boolean;
@@ -16,10 +22,13 @@ export interface UpgradeFlags extends ImageFlags {
   readonly keep?: number;
 }
 
-export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: string): Promise<void> {
-  await runJob(this, flags, async ({ system, events, signal, output, print, warnings }) => {
+export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image?: string): Promise<void> {
+  await runJob(this, flags, async (job) => {
+    const { system, events, signal, print, warnings } = job, machine = await machineSettings(statementsOf(flags));
+    const reference = image === undefined ? imageOfMachine(machine) : parseReference(image);
+    const restart = wantedRestart(machine);
     const settings = {
-      ...imageSettings(image, flags, system, events),
+      ...imageSettings(reference, flags, machine, system, events),
       acceptRunning: flags.acceptRunning === true,
       retryBad: flags.retryBad === true,
       once: flags.try === true,
@@ -36,14 +45,45 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image: s
       print(flags.json ? resultJson({ dryRun: true, plan: planValue(plan) }) : renderPlan(plan));
       return;
     }
-    const show = (plan: UpgradePlan) => {
-      if (!flags.json) output.err(renderPlan(plan));
-    };
-    const { plan, after } = await upgrade(system, settings, events, signal, show);
-    if (flags.json) print(resultJson({ plan: planValue(plan), slots: after, warnings }));
-    else if (plan.action === "nothing") print("Nothing to do.\n");
-    else print(`Upgraded. The next boot starts the active system:\n${renderSlots(after)}`);
+    await performUpgrade(job, settings, { json: flags.json === true, restart });
   });
+}
+
+/** What the settings name. Throws `USAGE` where nobody says anything. */
+function imageOfMachine({ image, channel }: Settings) {
+  if (image.place !== "default") return imageOfSetting(image, channel.value);
+  throw new CosError("USAGE", "No image is named.", {
+    hint: "Give one: cos upgrade HOST/REPOSITORY:TAG; or put UPGRADE_IMAGE=… into /etc/cos/config",
+  });
+}
+
+export interface UpgradeEnd {
+  json: boolean;
+  restart?: Restart;
+  /** Milliseconds before it, in which a signal can still stop it. */
+  delay?: number;
+}
+
+/** Upgrades, says what was done, and restarts if that is wanted. Returns whether a restart was wanted and did not come. */
+export async function performUpgrade(
+  { system, events, signal, output, print, warnings }: Job,
+  settings: UpgradeSettings,
+  end: UpgradeEnd,
+): Promise<{ restartFailed: boolean }> {
+  const show = (plan: UpgradePlan) => {
+    if (!end.json) output.err(renderPlan(plan));
+  };
+  const { plan, after } = await upgrade(system, settings, events, signal, show);
+  if (end.json) print(resultJson({ plan: planValue(plan), slots: after, warnings }));
+  else if (plan.action === "nothing") print("Nothing to do.\n");
+  else print(`Upgraded. The next boot starts the active system:\n${renderSlots(after)}`);
+  if (end.restart === undefined || runsActive(after)) return { restartFailed: false };
+  return { restartFailed: !await restart(system, end.restart, end.delay ?? 0, events, signal) };
+}
+
+/** A machine that runs what was asked for needs no restart: one that is asked again and again would never come to work. */
+function runsActive(slots: readonly SlotSummary[]): boolean {
+  return slots.some(({ slot, running }) => slot === "active" && running);
 }
 
 function resultJson(result: Record<string, unknown>): string {

@@ -9,7 +9,7 @@ import { renderJudgement } from "../lib/ui/policy.ts";
 import { renderVerifiedSlot } from "../lib/ui/verify.ts";
 import { type CosContext, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
-import { imageSettings } from "./settings.ts";
+import { imageSettings, machineSettings, statementsOf } from "./settings.ts";
 
 export interface VerifyFlags extends ImageFlags {
   readonly slot?: "active" | "passive";
@@ -20,9 +20,9 @@ const json = (value: object) =>
 
 export async function runVerify(this: CosContext, flags: VerifyFlags, image?: string): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, print }) => {
-    const { slot } = flags;
+    const { slot } = flags, machine = await machineSettings(statementsOf(flags));
     if (slot !== undefined) {
-      const { image: _, ...settings } = imageSettings("oci:/", flags, system, events);
+      const { image: _, ...settings } = imageSettings(parseReference("oci:/"), flags, machine, system, events);
       const named = image === undefined ? {} : { image: parseReference(image) };
       const found = await verifySlot(system, { ...settings, ...named, slot }, events, signal);
       if (found.count > 0) this.exitStatus = ERROR_CODES.DIFFERENT.exit;
@@ -34,7 +34,8 @@ export async function runVerify(this: CosContext, flags: VerifyFlags, image?: st
         hint: "Give an image, or an installed system: cos verify IMAGE, cos verify --slot active",
       });
     }
-    const settings = imageSettings(image, flags, system, events), policy = await settings.policy();
+    const settings = imageSettings(parseReference(image), flags, machine, system, events);
+    const policy = await settings.policy();
     if (policy === undefined) throw noPolicy();
     const source = await resolveSource(system, settings, signal);
     const memory = trustMemory(system, undefined, settings.trustSeed);

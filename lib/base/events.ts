@@ -12,6 +12,7 @@ export type Phase =
   | "check"
   | "switch"
   | "record"
+  | "restart"
   | "undo";
 
 export type CosEvent =
@@ -23,6 +24,7 @@ export type CosEvent =
   | { kind: "wait"; text: string; seconds: number }
   /** A line that a hook printed. */
   | { kind: "output"; program: string; text: string }
-  | { kind: "warning"; text: string };
+  /** `late`: what was asked is done, and something behind it failed. */
+  | { kind: "warning"; text: string; late?: true };
 
 export type Events = (event: CosEvent) => void;

@@ -28,6 +28,6 @@ export function chooseImage(settings: Settings, { word, recovery }: ImageRequest
 }
 
 export function imageOfSetting({ value, key }: Setting<string>, channel: boolean): ImageReference {
-  // The keys of the second generation, in files and in the environment, hold its URIs.
-  return key.startsWith("upgrade.") || key.startsWith("ELEMENTAL_") ? imageOfUri(value) : imageOfWord(value, channel);
+  // The keys of the second generation hold its URIs.
+  return /^(?:upgrade\.|ELEMENTAL_|--)/.test(key) ? imageOfUri(value) : imageOfWord(value, channel);
 }

@@ -1,5 +1,6 @@
 /**
- * Which policy is in force: a key that was named for this run, else `/etc/cos/policy.json`, else `/etc/containers/policy.json`.
+ * Which policy is in force: a key that was named for this run, else `/etc/cos/policy.json`, else a key that the machine's settings
+ * name, else `/etc/containers/policy.json`.
  * All under the root that the machine's own word stands in; never in the image that is being installed.
  */
 import type { Bytes } from "../base/bytes.ts";
@@ -23,30 +24,32 @@ export interface Policy {
   readsAttachments(image: ImageReference): Promise<boolean>;
 }
 
+export interface NamedKey {
+  path: string;
+  words: string;
+}
+
 export interface PolicyOptions {
   /** Where the machine's own `/` is, without a slash at its end; empty where we run on it directly. */
   root: string;
   /** Whose root that is, for people who could not tell by its path. */
   of?: string;
   /** A file with a public key that the operator named for this run, and in which words. */
-  key?: { path: string; words: string };
+  key?: NamedKey;
+  /** The same in the machine's settings: a policy that was written for this program is stronger, one for containers weaker. */
+  settingsKey?: NamedKey;
 }
 
 const OWN = "/etc/cos/policy.json", CONTAINERS = "/etc/containers/policy.json";
 
 /** Undefined where there is none. Throws `CONFIGURATION`. */
-export async function findPolicy({ root, of, key }: PolicyOptions): Promise<Policy | undefined> {
+export async function findPolicy({ root, of, key, settingsKey }: PolicyOptions): Promise<Policy | undefined> {
   if (key !== undefined) return await keyPolicy(key);
-  for (const path of [OWN, CONTAINERS]) {
-    const found = await readPolicy(
-      `${root}${path}`,
-      root,
-      path === OWN,
-      of === undefined ? undefined : `${path} ${of}`,
-    );
-    if (found !== undefined) return found;
-  }
-  return undefined;
+  const origin = (path: string) => of === undefined ? undefined : `${path} ${of}`;
+  const own = await readPolicy(`${root}${OWN}`, root, true, origin(OWN));
+  if (own !== undefined) return own;
+  if (settingsKey !== undefined) return await keyPolicy(settingsKey);
+  return await readPolicy(`${root}${CONTAINERS}`, root, false, origin(CONTAINERS));
 }
 
 /**
@@ -72,7 +75,7 @@ export async function readPolicy(
 }
 
 /** A key alone is a policy: whatever this run installs is signed by it, in whichever form; the image's name may be any. */
-async function keyPolicy({ path, words }: { path: string; words: string }): Promise<Policy> {
+async function keyPolicy({ path, words }: NamedKey): Promise<Policy> {
   const keyPath = await Deno.realPath(path).catch((cause: unknown) => {
     throw unusable(path, "it cannot be read", cause);
   });

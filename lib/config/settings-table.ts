@@ -68,6 +68,7 @@ export const SETTINGS = {
     ...shell("RECOVERY_IMAGE"),
     ...yaml("upgrade.recovery-system.uri"),
     ...environment("ELEMENTAL_UPGRADE_RECOVERY_SYSTEM"),
+    ...flag("--recovery-system.uri"),
   ]),
   channel: choice(true, "whether a bare name is a package of a channel", [
     ...shell("CHANNEL_UPGRADES"),
@@ -77,6 +78,7 @@ export const SETTINGS = {
     ...yaml("verify", "cosign"),
     ...shell("VERIFY"),
     ...negated(shell("NO_VERIFY")),
+    ...flag("--cosign"),
     ...negated(flag("--no-cosign", "--no-verify")),
   ]),
   key: text("", "the public key that must have signed it", [

@@ -114,3 +114,8 @@ function unusable(place: string, why: string): CosError {
     hint: "Mend it there; what is in effect, and where it comes from, shows: cos config",
   });
 }
+
+export function isStronger(a: Setting<unknown>["place"], b: Setting<unknown>["place"]): boolean {
+  const rank = (place: Setting<unknown>["place"]) => place === "default" ? -1 : PLACES.indexOf(place);
+  return rank(a) > rank(b);
+}

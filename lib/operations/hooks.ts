@@ -67,6 +67,7 @@ export class Hooks {
       this.#session.events({
         kind: "warning",
         text: `It is done, but the hooks of ${stage} were not: ${messageOf(thrown)}`,
+        late: true,
       });
     }
   }

@@ -18,8 +18,10 @@ export interface ProofSettings {
   image: ImageReference;
   /** Absent where none is in force. Loaded only when it is asked. */
   policy: () => Promise<Policy | undefined>;
-  /** The operator's word that nothing is to be proven. */
+  /** The operator's word, on the command line, that nothing is to be proven. */
   waiver?: Waiver;
+  /** The same word in the machine's settings: it counts only where no policy says anything of the system. */
+  settingsWaiver?: Waiver;
   /** This program was built then, in milliseconds since 1970: no clock can be right that says an earlier time. */
   builtAt: number;
   /** What the running image knows of content trust. */
@@ -61,17 +63,24 @@ export async function prove(
   memory: TrustMemory,
   signal: AbortSignal,
 ): Promise<Verification> {
-  const { waiver } = settings, at = new Date(system.now()).toISOString();
-  if (waiver !== undefined) return { scheme: "skipped", word: waiver.word, by: waiver.by, at };
+  const { waiver, settingsWaiver } = settings, at = new Date(system.now()).toISOString();
+  const skipped = ({ word, by }: Waiver) => ({ scheme: "skipped", word, by, at });
+  if (waiver !== undefined) return skipped(waiver);
   const policy = await settings.policy();
-  if (policy === undefined) throw unproven(source, settings.image);
+  if (policy === undefined) {
+    if (settingsWaiver !== undefined) return skipped(settingsWaiver);
+    throw unproven(source, settings.image);
+  }
   const judgement = await judge(system, source, settings, policy, memory, signal);
   switch (judgement.decision.kind) {
     case "trusted":
       return verificationOf(judgement, judgement.decision.proofs, at);
     case "waived":
       // Distributions ship that default for containers: nobody has said it of the machine's own system.
-      if (!policy.own && judgement.scope === "default") throw unproven(source, settings.image, policy.origin);
+      if (!policy.own && judgement.scope === "default") {
+        if (settingsWaiver !== undefined) return skipped(settingsWaiver);
+        throw unproven(source, settings.image, policy.origin);
+      }
       return {
         scheme: "skipped",
         word: `${judgement.decision.word} in ${judgement.origin}`,

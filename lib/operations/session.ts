@@ -150,7 +150,9 @@ export class Session implements AsyncDisposable {
     try {
       session.#cleanup.use(lockState(system.kernel, partition.fd, partition.name));
       if (!fresh) requireImages(system, partition);
-      session.#cleanup.use(makeWritable(system.kernel, partition, (text) => events({ kind: "warning", text })));
+      session.#cleanup.use(
+        makeWritable(system.kernel, partition, (text) => events({ kind: "warning", text, late: true })),
+      );
       await session.#repair();
     } catch (thrown) {
       await session[Symbol.asyncDispose]();
@@ -182,7 +184,7 @@ export class Session implements AsyncDisposable {
       return work();
     } catch (thrown) {
       const why = messageOf(thrown);
-      this.events({ kind: "warning", text: `It is done, but ${what} failed: ${why}.` });
+      this.events({ kind: "warning", text: `It is done, but ${what} failed: ${why}.`, late: true });
       return instead;
     }
   }

@@ -31,7 +31,7 @@ export async function switchSlots(session: Session, start: View, plan: SwitchPla
       break;
     }
   }
-  for (const text of warnings) session.events({ kind: "warning", text });
+  for (const text of warnings) session.events({ kind: "warning", text, late: true });
   return warnings;
 }
 
