@@ -124,13 +124,16 @@ Deno.test("what only some runs need is loaded where it is used, and its part of 
 
 Deno.test("the layering test sees imports of every form", () => {
   assert.deepEqual(imports("main.ts").map(({ to }) => to), [
+    "cmd/context.ts",
+    "cmd/legacy/names.ts",
     "lib/base/build-info.ts",
+    "lib/config/environment.ts",
+    "cmd/legacy/run.ts",
     "lib/system/freeze-guard.ts",
     "lib/system/linux-kernel.ts",
     "lib/system/room.ts",
     "cmd/application.ts",
     "lib/ui/output.ts",
-    "lib/config/environment.ts",
     "lib/operations/second-thread.ts",
   ]);
 });
