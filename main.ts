@@ -13,7 +13,7 @@ const IN_WORKER = "WorkerGlobalScope" in globalThis;
 async function main(called: string | undefined, args: readonly string[]): Promise<number> {
   const name = legacyName(called);
   // This one never was a tool of its own: its flags are those of the command.
-  if (name === "cos-rollback") return await run(["rollback", ...args]);
+  if (name === "cos-rollback") return await runCommand(["rollback", ...args]);
   if (name !== undefined) {
     const [{ runLegacy }, context] = await Promise.all([import("./cmd/legacy/run.ts"), newContext()]);
     await runLegacy(context, name, args);
@@ -37,11 +37,11 @@ async function main(called: string | undefined, args: readonly string[]): Promis
     const { enterRoom } = await import("./lib/system/room.ts");
     return enterRoom(args[1]);
   }
-  return await run(args.length === 0 ? ["--help"] : args);
+  return await runCommand(args.length === 0 ? ["--help"] : args);
 }
 
 /** By the table of commands. */
-async function run(args: readonly string[]): Promise<number> {
+async function runCommand(args: readonly string[]): Promise<number> {
   const [{ run }, { application }, context] = await Promise.all([
     import("@stricli/core"),
     import("./cmd/application.ts"),

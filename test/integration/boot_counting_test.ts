@@ -105,7 +105,7 @@ Deno.test("a system that fails three times is left, remembered, refused, and tri
   assert.deepEqual(await chooseEntry(machine.state), fallback);
   assert.deepEqual(await chooseEntry(machine.state), fallback);
   {
-    await using booted = await boot(machine, "passive", "BOOT_IMAGE=x upgrade_failure");
+    await using booted = await boot(machine, "passive", { cmdline: "BOOT_IMAGE=x upgrade_failure" });
     const plan = await booted.cos("upgrade", "oci:/tmp/os:v2", "--no-verify", "--dry-run");
     assert.equal(plan.status, 40);
     assert.equal(await good(booted), "This is the fallback: the active system failed, and that is remembered.\n");

@@ -3,15 +3,21 @@
  * the root of what runs there; the state partition is mounted read-only where the initramfs mounts it. Programs and libraries
  * come from the host.
  */
+import { lstatSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
-import { disposable } from "./cleanup.ts";
+import { disposable, scratchDirectory } from "./cleanup.ts";
 import { attach, mount } from "./disk.ts";
+import { run } from "./run.ts";
 import { staticFile } from "./static-file.ts";
 
 export interface Booted extends AsyncDisposable {
   /** Runs `cos WORDS…` inside; the machine's scratch directory is `/tmp` there. */
   cos(...words: string[]): Promise<Ran>;
+  /** Calls it by an older tool's name. */
+  as(name: string, words: readonly string[], env?: Record<string, string>): Promise<Ran>;
+  /** The programs that would have restarted the machine, with their words; nothing inside can. */
+  restarts(): string[];
   /** Whether the state partition is mounted read-only at the moment. */
   stateIsReadOnly(): boolean;
   /** Where the state partition is mounted, seen from outside. */
@@ -23,21 +29,32 @@ export const MOUNT_POINTS = ["bin", "dist", "dev", "lib", "lib64", "proc", "run"
 
 /** In a mount namespace of its own, so that nothing of it can stay. */
 const ENTER = `
-root=$1 scratch=$2 dist=$3 state=$4 cmdline=$5; shift 5
+root=$1 scratch=$2 dist=$3 state=$4 cmdline=$5 etc=$6; shift 6
+for d in reboot poweroff; do mount --bind "$scratch/restart" "$(readlink -f "/usr/sbin/$d")"; done
 for d in bin sbin lib lib64 usr; do mount --bind "/$d" "$root/$d"; done
 for d in proc dev sys; do mount --rbind "/$d" "$root/$d"; done
 mount --bind "$scratch" "$root/tmp"; mount --bind "$dist" "$root/dist"
 mount -t tmpfs none "$root/run"; mkdir -p "$root/run/initramfs/cos-state"
 mount --bind "$state" "$root/run/initramfs/cos-state"
 mount --bind "$cmdline" "$root/proc/cmdline"
-exec chroot "$root" /dist/cos "$@"
+mount --bind "$etc" "$root/etc"
+chroot "$root" "$@"
 `;
 
-/** @param cmdline what GRUB gave to the kernel; the host's own where nothing is said. */
+/** What stands in for the programs that restart a machine. */
+const RESTART = '#!/bin/sh\necho "${0##*/} $*" >> /tmp/restarts\n';
+
+export interface BootOptions {
+  /** What GRUB gave to the kernel; the host's own where nothing is said. */
+  cmdline?: string;
+  /** Files below /etc, besides the image's own. */
+  etc?: Record<string, string>;
+}
+
 export async function boot(
   machine: Pick<LabMachine, "state" | "directory">,
   slot: "active" | "passive",
-  cmdline?: string,
+  { cmdline, etc = {} }: BootOptions = {},
 ): Promise<Booted> {
   await using made = new AsyncDisposableStack();
   const dist = dirname(await staticFile());
@@ -46,6 +63,20 @@ export async function boot(
   const root = made.use(await mount(loop.device, "ro"));
   const told = join(machine.directory, "cmdline");
   Deno.writeTextFileSync(told, `${cmdline ?? Deno.readTextFileSync("/proc/cmdline").trim()}\n`);
+  const { path: etcPath } = made.use(scratchDirectory("etc"));
+  await run("cp", ["-a", join(root.path, "etc/."), etcPath]);
+  for (const [path, text] of Object.entries(etc)) {
+    Deno.mkdirSync(dirname(join(etcPath, path)), { recursive: true });
+    Deno.writeTextFileSync(join(etcPath, path), text);
+  }
+  Deno.writeTextFileSync(join(machine.directory, "restart"), RESTART, { mode: 0o755 });
+  const restarts = join(machine.directory, "restarts");
+  Deno.writeTextFileSync(restarts, "");
+  const enter = (words: readonly string[], env?: Record<string, string>) => {
+    const places = [root.path, machine.directory, dist, state.path, told, etcPath];
+    // In a namespace of processes, too: what restarts a machine ends nothing but that.
+    return runProgram("unshare", ["-mpf", "--mount-proc", "sh", "-ec", ENTER, "sh", ...places, ...words], env);
+  };
   const kept = made.move();
   const { close } = disposable(() => kept.disposeAsync());
   const readOnly = () => {
@@ -55,20 +86,13 @@ export async function boot(
   return {
     state: state.path,
     stateIsReadOnly: readOnly,
-    cos: (...words) =>
-      runProgram("unshare", [
-        "-m",
-        "sh",
-        "-ec",
-        ENTER,
-        "sh",
-        root.path,
-        machine.directory,
-        dist,
-        state.path,
-        told,
-        ...words,
-      ]),
+    cos: (...words) => enter(["/dist/cos", ...words]),
+    as: (name, words, env) => {
+      const link = join(machine.directory, name);
+      if (lstatSync(link, { throwIfNoEntry: false }) === undefined) Deno.symlinkSync("/dist/cos", link);
+      return enter([`/tmp/${name}`, ...words], env);
+    },
+    restarts: () => Deno.readTextFileSync(restarts).split("\n").filter((line) => line !== ""),
     [Symbol.asyncDispose]: close,
   };
 }

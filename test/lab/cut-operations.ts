@@ -163,7 +163,7 @@ type Slot = "active" | "passive";
  * @param entry what GRUB told the kernel.
  */
 const running = (lab: CutLab, slot: Slot, words: string[], entry?: string): Work => async (device) => {
-  await using machine = await boot({ state: device, directory: lab.directory }, slot, entry);
+  await using machine = await boot({ state: device, directory: lab.directory }, slot, { cmdline: entry });
   const { status, err } = await machine.cos(...words.map((word) => word.replace(lab.directory, "/tmp")));
   if (status !== 0) throw new Error(`cos ${words.join(" ")} ended with ${status}: ${err}`);
 };

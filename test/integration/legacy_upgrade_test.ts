@@ -1,0 +1,234 @@
+/** The older tools' upgrades, with their own words, files and variables: what they did, said, and ended with. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { boot, type Booted, type BootOptions } from "../lab/booted.ts";
+import { mountPoints } from "../lab/counting.ts";
+import { mount } from "../lab/disk.ts";
+import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
+import { writeSmallOs } from "../lab/small-os.ts";
+
+interface Legacy extends AsyncDisposable {
+  machine: LabMachine;
+  booted: Booted;
+}
+
+/** A machine that runs v1; v2 is a layout at /tmp/os, and a tree at /tmp/tree. */
+async function legacyMachine(options: BootOptions = {}): Promise<Legacy> {
+  await using made = new AsyncDisposableStack();
+  const machine = made.use(await labMachine({ stateMiB: 300 })), layout = join(machine.directory, "os");
+  writeSmallOs(layout, { v1: { more: mountPoints() }, v2: { more: mountPoints() } });
+  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+  const booted = made.use(await boot(machine, "active", options)), kept = made.move();
+  return { machine, booted, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+const IMAGE = "oci:/tmp/os:v2";
+const NO_POLICY =
+  /^Error: Refused oci:\/tmp\/os:v2 \(sha256:[0-9a-f]+…?\): nothing proves who made it, for there is no policy\.$/m;
+
+/** Status and the lines that people must see: warnings and errors. */
+const ended = (
+  { status, err }: Ran,
+) => [status, ...err.split("\n").filter((line) => /^(?:Warning|Error): /.test(line))];
+
+async function proofOf({ state }: LabMachine): Promise<string> {
+  await using mounted = await mount(state);
+  const record = JSON.parse(Deno.readTextFileSync(join(mounted.path, "cOS/state.json"))) as {
+    images: Record<string, { version: string; verification: { word?: string; by?: string } }>;
+  };
+  const { word, by } = Object.values(record.images).find(({ version }) => version === "v2")?.verification ?? {};
+  return `${word} by ${by}`;
+}
+
+async function versions(machine: LabMachine): Promise<string[]> {
+  const { active, passive } = await machine.slots();
+  return [`${active?.version} ${active?.label}`, `${passive?.version} ${passive?.label}`];
+}
+
+const UPGRADED = ["v2 COS_ACTIVE", "v1 COS_PASSIVE"];
+const user = () => Deno.env.get("SUDO_USER") ?? Deno.env.get("LOGNAME") ?? Deno.env.get("USER") ?? "root";
+
+Deno.test("cos-upgrade --no-verify --docker-image IMAGE", async () => {
+  await using legacy = await legacyMachine();
+  const { booted, machine } = legacy;
+  const ran = await booted.as("cos-upgrade", ["--no-verify", "--docker-image", IMAGE], { INTERACTIVE: "false" });
+  assert.deepEqual(ended(ran).filter((line) => !/not armed/.test(String(line))), [0], ran.err);
+  assert.match(ran.out, /^Upgraded\. The next boot starts the active system:\n/);
+  assert.deepEqual(await versions(machine), UPGRADED);
+  assert.equal(await proofOf(machine), `--no-verify by ${user()}`);
+  // An image was named: a person was there, or a script that reboots by itself.
+  assert.deepEqual(booted.restarts(), []);
+});
+
+Deno.test("without its own word and without a policy an upgrade is refused, with the status of each generation", async () => {
+  await using legacy = await legacyMachine();
+  const { booted, machine } = legacy, before = await machine.slots();
+  for (
+    const [name, words, status] of [
+      ["cos-upgrade", ["--docker-image", IMAGE], 1],
+      ["cos-upgrade", ["--strict", IMAGE], 1],
+      ["elemental", ["upgrade", "--directory", "/tmp"], 18],
+    ] as const
+  ) {
+    const ran = await booted.as(name, words);
+    assert.equal(ran.status, status, ran.err);
+    assert.match(ran.err, status === 18 ? /^Error: Refused dir:\/tmp: nothing proves who made it/m : NO_POLICY);
+  }
+  assert.deepEqual(await machine.slots(), before);
+});
+
+Deno.test("VERIFY=false and UPGRADE_IMAGE in /etc/cos/config; INTERACTIVE=false reboots after five seconds, once", async () => {
+  const config = `# as installed\nexport VERIFY=false\nUPGRADE_IMAGE="${IMAGE}"\n`;
+  await using legacy = await legacyMachine({ etc: { "cos/config": config } });
+  const { booted, machine } = legacy;
+  const ran = await booted.as("cos-upgrade", [], { INTERACTIVE: "false" });
+  assert.equal(ran.status, 0, ran.err);
+  assert.match(ran.err, /^Rebooting in 5 seconds …$/m);
+  assert.deepEqual(await versions(machine), UPGRADED);
+  assert.equal(await proofOf(machine), "VERIFY=false in /etc/cos/config by the settings");
+  assert.deepEqual(booted.restarts(), ["reboot "]);
+});
+
+Deno.test("cos.upgrade.power_off=true on the kernel's command line: power off instead", async () => {
+  const options = { cmdline: "cos.upgrade.power_off=true", etc: { "cos-upgrade-image": `UPGRADE_IMAGE=${IMAGE}\n` } };
+  await using legacy = await legacyMachine(options);
+  const { booted, machine } = legacy;
+  const env = { INTERACTIVE: "false", VERIFY: "false" };
+  const ran = await booted.as("cos-upgrade", [], env);
+  assert.equal(ran.status, 0, ran.err);
+  assert.deepEqual(booted.restarts(), ["poweroff "]);
+  assert.equal(await proofOf(machine), `VERIFY=false in the environment by ${user()}`);
+});
+
+Deno.test("a policy is stronger than VERIFY=false in a file, and weaker than the word --no-verify", async () => {
+  const etc = { "cos/config": "VERIFY=false\n", "cos/policy.json": '{"default": [{"type": "reject"}]}\n' };
+  await using legacy = await legacyMachine({ etc });
+  const { booted, machine } = legacy;
+  const refused = await booted.as("cos-upgrade", [IMAGE]);
+  assert.equal(refused.status, 1);
+  assert.match(refused.err, /^Error: Refused oci:\/tmp\/os:v2 .*\n {2}That is the word of \/etc\/cos\/policy\.json/m);
+  const ran = await booted.as("cos-upgrade", ["--no-cosign", IMAGE]);
+  assert.equal(ran.status, 0, ran.err);
+  assert.equal(await proofOf(machine), `--no-cosign by ${user()}`);
+});
+
+Deno.test("elemental upgrade: config.yaml, --directory, --reboot, and flags without a meaning told once", async () => {
+  const etc = { "elemental/config.yaml": "cosign: false\nstrict: true\n" };
+  await using legacy = await legacyMachine({ etc });
+  const { booted, machine } = legacy;
+  {
+    await using state = await mount(machine.state, "ro");
+    const image = join(state.path, "cOS/active.img");
+    const tree = join(machine.directory, "tree");
+    await using loop = await (await import("../lab/disk.ts")).mountImage(image);
+    const { run } = await import("../lab/run.ts");
+    await run("cp", ["-a", loop.path, tree]);
+    Deno.writeTextFileSync(join(tree, "etc/os-release"), "ID=small\nVERSION_ID=v2\n");
+  }
+  const ran = await booted.as("elemental", [
+    "--debug=false",
+    "upgrade",
+    "--directory=/tmp/tree",
+    "--verify",
+    "--squash-no-compression",
+    "--reboot",
+  ]);
+  assert.deepEqual(ended(ran).filter((line) => !/not armed/.test(String(line))), [
+    0,
+    "Warning: --verify has no meaning any more: what is checked is the image's signature, not a list of its files.",
+    "Warning: --squash-no-compression has no meaning any more: no squashfs is made.",
+  ]);
+  assert.deepEqual(await versions(machine), UPGRADED);
+  assert.equal(await proofOf(machine), "cosign: false in /etc/elemental/config.yaml by the settings");
+  assert.deepEqual(booted.restarts(), ["reboot "]);
+});
+
+Deno.test("a strict hook ends elemental with the status of its stage, and cos-upgrade with 1", async () => {
+  const etc = { "cos/hooks/before-upgrade.d/10-fails": "#!/bin/sh\nexit 7\n" };
+  await using legacy = await legacyMachine({ etc });
+  const { booted, machine } = legacy, before = await machine.slots();
+  // The lab writes files that nobody may run.
+  const hook = await booted.as("cos-upgrade", ["--no-verify", "--strict", "oci:/tmp/os:v9"]);
+  assert.equal(hook.status, 1);
+  assert.deepEqual(await machine.slots(), before);
+});
+
+Deno.test("what is not built, what is wrong, and help: nothing is touched", async () => {
+  await using legacy = await legacyMachine({ etc: { "cos/config": "VERIFY=false\n" } });
+  const { booted, machine } = legacy, before = await machine.slots();
+  const cases: [string, string[], number, RegExp][] = [
+    ["cos-upgrade", ["--recovery", IMAGE], 1, /^Error: Cannot upgrade the recovery system: /],
+    [
+      "elemental",
+      ["upgrade", "--recovery", "--system.uri", "r.example/os"],
+      32,
+      /^Error: Cannot upgrade the recovery system: /,
+    ],
+    ["cos-reset", [], 1, /^Error: Cannot reset this machine: /],
+    ["elemental", ["reset", "--reset-persistent", "--tty", "ttyS0"], 32, /Error: Cannot reset this machine: /],
+    ["cos-reset", ["--reset-oem"], 32, /^Error: Cannot reset this machine: /],
+    [
+      "cos-upgrade",
+      ["--nonsense", IMAGE],
+      32,
+      /^Error: Cannot run cos-upgrade: "--nonsense" is not known\.\n {2}Usage: cos-upgrade/,
+    ],
+    [
+      "cos-upgrade",
+      ["a", "b", "c"],
+      1,
+      /^Error: Cannot run cos-upgrade: there are too many words\.\n {2}Usage: cos-upgrade/,
+    ],
+    ["cos-upgrade", ["--directory"], 1, /^Error: Cannot run cos-upgrade: --directory is said, and no directory\./],
+    ["cos-upgrade", [], 1, /^Error: Cannot upgrade to "system\/cos": that names a package of a channel/],
+    [
+      "elemental",
+      ["upgrade", "--system.uri", "channel:system/cos"],
+      33,
+      /^Error: Cannot upgrade to "channel:system\/cos"/,
+    ],
+    ["elemental", ["upgrade", "--reboot", "--poweroff"], 32, /^Error: .*--reboot and --poweroff exclude each other/],
+    [
+      "elemental",
+      ["upgrade", "-d", "a", "--directory", "/b"],
+      32,
+      /^Error: .*--docker-image and --directory exclude each other/,
+    ],
+    ["elemental", ["run-stage", "network"], 32, /^Error: Cannot run elemental like this/],
+    ["cos-rollback", [], 24, /^Error: Cannot roll back/],
+    ["cos-deploy", ["--no-verify", IMAGE], 1, /^Error: Cannot deploy to .*: it already holds a system\./],
+  ];
+  for (const [name, words, status, error] of cases) {
+    const ran = await booted.as(name, words);
+    assert.equal(ran.status, status, `${name} ${words.join(" ")}\n${ran.err}`);
+    assert.match(ran.err, error);
+    assert.equal(ran.out, "");
+  }
+  const older = await booted.as("cos-upgrade", ["--help"]), newer = await booted.as("elemental", ["upgrade", "-h"]);
+  assert.deepEqual([older.status, older.out.split("\n")[0], older.err], [
+    1,
+    "Usage: cos-upgrade [--docker-image | --directory] [--recovery] [--no-verify] [--no-cosign] [--strict] [IMAGE]",
+    "",
+  ]);
+  assert.deepEqual([newer.status, newer.out.split("\n")[0], newer.err], [0, "Usage: elemental upgrade [FLAGS]", ""]);
+  assert.deepEqual(await machine.slots(), before);
+  assert.deepEqual(booted.restarts(), []);
+});
+
+Deno.test("cos-deploy --force upgrades what is there, and cos upgrade --reboot reboots only into what does not run yet", async () => {
+  await using legacy = await legacyMachine();
+  const { booted, machine } = legacy;
+  const same = await booted.cos("upgrade", "oci:/tmp/os:v1", "--no-verify", "--reboot");
+  assert.deepEqual([same.status, same.out], [0, "Nothing to do.\n"], same.err);
+  assert.deepEqual(booted.restarts(), []);
+  const forced = await booted.as("cos-deploy", ["--force", "--no-verify", IMAGE]);
+  assert.equal(forced.status, 0, forced.err);
+  assert.match(
+    forced.err,
+    /^Warning: There is a system here already: it is upgraded, and stays as the one to fall back to\.$/m,
+  );
+  assert.deepEqual(await versions(machine), UPGRADED);
+  const again = await booted.cos("upgrade", IMAGE, "--no-verify", "--reboot");
+  assert.deepEqual([again.status, again.out], [0, "Nothing to do.\n"], again.err);
+  assert.deepEqual(booted.restarts(), ["reboot "]);
+});
