@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot, type Booted, type BootOptions } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
-import { mount } from "../lab/disk.ts";
+import { mount, mountImage } from "../lab/disk.ts";
 import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
+import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 
 interface Legacy extends AsyncDisposable {
@@ -12,7 +13,7 @@ interface Legacy extends AsyncDisposable {
   booted: Booted;
 }
 
-/** A machine that runs v1; v2 is a layout at /tmp/os, and a tree at /tmp/tree. */
+/** A machine that runs v1; v2 is in the layout at /tmp/os. */
 async function legacyMachine(options: BootOptions = {}): Promise<Legacy> {
   await using made = new AsyncDisposableStack();
   const machine = made.use(await labMachine({ stateMiB: 300 })), layout = join(machine.directory, "os");
@@ -24,7 +25,7 @@ async function legacyMachine(options: BootOptions = {}): Promise<Legacy> {
 
 const IMAGE = "oci:/tmp/os:v2";
 const NO_POLICY =
-  /^Error: Refused oci:\/tmp\/os:v2 \(sha256:[0-9a-f]+…?\): nothing proves who made it, for there is no policy\.$/m;
+  /^Error: Refused oci:\/tmp\/os:v2 \([0-9a-f]{12}\): nothing proves who made it, for there is no policy\.$/m;
 
 /** Status and the lines that people must see: warnings and errors. */
 const ended = (
@@ -43,6 +44,14 @@ async function proofOf({ state }: LabMachine): Promise<string> {
 async function versions(machine: LabMachine): Promise<string[]> {
   const { active, passive } = await machine.slots();
   return [`${active?.version} ${active?.label}`, `${passive?.version} ${passive?.label}`];
+}
+
+/** The tree of v2 at /tmp/tree. */
+async function treeOfV2({ state, directory }: LabMachine): Promise<void> {
+  await using mounted = await mount(state);
+  await using image = await mountImage(join(mounted.path, "cOS/active.img"));
+  await run("cp", ["-a", image.path, join(directory, "tree")]);
+  Deno.writeTextFileSync(join(directory, "tree/etc/os-release"), "ID=small\nVERSION_ID=v2\n");
 }
 
 const UPGRADED = ["v2 COS_ACTIVE", "v1 COS_PASSIVE"];
@@ -116,15 +125,7 @@ Deno.test("elemental upgrade: config.yaml, --directory, --reboot, and flags with
   const etc = { "elemental/config.yaml": "cosign: false\nstrict: true\n" };
   await using legacy = await legacyMachine({ etc });
   const { booted, machine } = legacy;
-  {
-    await using state = await mount(machine.state, "ro");
-    const image = join(state.path, "cOS/active.img");
-    const tree = join(machine.directory, "tree");
-    await using loop = await (await import("../lab/disk.ts")).mountImage(image);
-    const { run } = await import("../lab/run.ts");
-    await run("cp", ["-a", loop.path, tree]);
-    Deno.writeTextFileSync(join(tree, "etc/os-release"), "ID=small\nVERSION_ID=v2\n");
-  }
+  await treeOfV2(machine);
   const ran = await booted.as("elemental", [
     "--debug=false",
     "upgrade",
@@ -144,13 +145,42 @@ Deno.test("elemental upgrade: config.yaml, --directory, --reboot, and flags with
 });
 
 Deno.test("a strict hook ends elemental with the status of its stage, and cos-upgrade with 1", async () => {
-  const etc = { "cos/hooks/before-upgrade.d/10-fails": "#!/bin/sh\nexit 7\n" };
+  const etc = { "cos/hooks/before-upgrade.d/10-fails": "#!/bin/sh\nexit 7\n", "cos/config": "VERIFY=false\n" };
   await using legacy = await legacyMachine({ etc });
   const { booted, machine } = legacy, before = await machine.slots();
-  // The lab writes files that nobody may run.
-  const hook = await booted.as("cos-upgrade", ["--no-verify", "--strict", "oci:/tmp/os:v9"]);
-  assert.equal(hook.status, 1);
+  const newer = await booted.as("elemental", ["upgrade", "--strict", "--directory", "/"]);
+  const older = await booted.as("cos-upgrade", ["--strict", IMAGE]);
+  const error =
+    "Error: A hook of before-upgrade failed: /etc/cos/hooks/before-upgrade.d/10-fails: it ended with the status 7.";
+  assert.deepEqual([ended(newer).at(0), ended(newer).at(-1)], [36, error], newer.err);
+  assert.deepEqual([ended(older).at(0), ended(older).at(-1)], [1, error], older.err);
   assert.deepEqual(await machine.slots(), before);
+  // Without the word it is told, and passed over.
+  const lax = await booted.as("cos-upgrade", [IMAGE]);
+  assert.equal(lax.status, 0, lax.err);
+  assert.match(
+    lax.err,
+    /^Warning: The hook \/etc\/cos\/hooks\/before-upgrade\.d\/10-fails failed: it ended with the status 7\.$/m,
+  );
+});
+
+Deno.test("what fails behind the switch leaves elemental's upgrade done, with a status that says so", async () => {
+  const etc = { "cos/hooks/post-upgrade.d/10-fails": "#!/bin/sh\nexit 1\n", "cos/config": "VERIFY=false\n" };
+  await using legacy = await legacyMachine({ etc, restartStatus: 1 });
+  const { booted, machine } = legacy;
+  await treeOfV2(machine);
+  const done = await booted.as("elemental", ["upgrade", "--strict", "--directory", "/tmp/tree"]);
+  assert.equal(done.status, 41, done.err);
+  assert.match(done.err, /^Warning: It is done, but the hooks of post-upgrade were not: /m);
+  assert.deepEqual(await versions(machine), UPGRADED);
+  const unstarted = await booted.as("elemental", ["upgrade", "--poweroff", "--directory", "/tmp/tree"]);
+  assert.equal(unstarted.status, 43, unstarted.err);
+  const forced = "poweroff ended with status 1: ";
+  assert.ok(
+    unstarted.err.includes(`Warning: It is done, but the power-off did not come: Cannot power off: ${forced}`),
+    unstarted.err,
+  );
+  assert.deepEqual(booted.restarts(), ["poweroff ", "poweroff -f"]);
 });
 
 Deno.test("what is not built, what is wrong, and help: nothing is touched", async () => {

@@ -30,31 +30,38 @@ export const MOUNT_POINTS = ["bin", "dist", "dev", "lib", "lib64", "proc", "run"
 /** In a mount namespace of its own, so that nothing of it can stay. */
 const ENTER = `
 root=$1 scratch=$2 dist=$3 state=$4 cmdline=$5 etc=$6; shift 6
-for d in reboot poweroff; do mount --bind "$scratch/restart" "$(readlink -f "/usr/sbin/$d")"; done
 for d in bin sbin lib lib64 usr; do mount --bind "/$d" "$root/$d"; done
+for f in "$root"/bin "$root"/sbin "$root"/usr/bin "$root"/usr/sbin; do
+  for f in "$f/systemctl" "$f/reboot" "$f/poweroff"; do
+    if [ -f "$f" ] && [ ! -L "$f" ]; then mount --bind "$scratch/restart" "$f"; fi
+  done
+done
 for d in proc dev sys; do mount --rbind "/$d" "$root/$d"; done
 mount --bind "$scratch" "$root/tmp"; mount --bind "$dist" "$root/dist"
 mount -t tmpfs none "$root/run"; mkdir -p "$root/run/initramfs/cos-state"
 mount --bind "$state" "$root/run/initramfs/cos-state"
 mount --bind "$cmdline" "$root/proc/cmdline"
 mount --bind "$etc" "$root/etc"
+for f in reboot poweroff; do chroot "$root" cmp -s "/usr/sbin/$f" /tmp/restart; done
 chroot "$root" "$@"
 `;
 
 /** What stands in for the programs that restart a machine. */
-const RESTART = '#!/bin/sh\necho "${0##*/} $*" >> /tmp/restarts\n';
+const RESTART = '#!/bin/sh\necho "${0##*/} $*" >> /tmp/restarts\nexit "$(cat /tmp/restart-status)"\n';
 
 export interface BootOptions {
   /** What GRUB gave to the kernel; the host's own where nothing is said. */
   cmdline?: string;
-  /** Files below /etc, besides the image's own. */
+  /** Files below /etc, besides the image's own; scripts can be run. */
   etc?: Record<string, string>;
+  /** What the programs that restart a machine end with. */
+  restartStatus?: number;
 }
 
 export async function boot(
   machine: Pick<LabMachine, "state" | "directory">,
   slot: "active" | "passive",
-  { cmdline, etc = {} }: BootOptions = {},
+  { cmdline, etc = {}, restartStatus = 0 }: BootOptions = {},
 ): Promise<Booted> {
   await using made = new AsyncDisposableStack();
   const dist = dirname(await staticFile());
@@ -67,11 +74,12 @@ export async function boot(
   await run("cp", ["-a", join(root.path, "etc/."), etcPath]);
   for (const [path, text] of Object.entries(etc)) {
     Deno.mkdirSync(dirname(join(etcPath, path)), { recursive: true });
-    Deno.writeTextFileSync(join(etcPath, path), text);
+    Deno.writeTextFileSync(join(etcPath, path), text, { mode: text.startsWith("#!") ? 0o755 : 0o644 });
   }
   Deno.writeTextFileSync(join(machine.directory, "restart"), RESTART, { mode: 0o755 });
   const restarts = join(machine.directory, "restarts");
   Deno.writeTextFileSync(restarts, "");
+  Deno.writeTextFileSync(join(machine.directory, "restart-status"), String(restartStatus));
   const enter = (words: readonly string[], env?: Record<string, string>) => {
     const places = [root.path, machine.directory, dist, state.path, told, etcPath];
     // In a namespace of processes, too: what restarts a machine ends nothing but that.
