@@ -4,6 +4,8 @@ import type { CommonFlags, CosContext } from "./context.ts";
 import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
 import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, systems, word } from "./flags.ts";
 import type { ResetFlags } from "./reset.ts";
+import type { ConfigFlags } from "./config.ts";
+import type { LinkFlags } from "./install-links.ts";
 import type { TestFlags } from "./policy.ts";
 import type { SwitchFlags } from "./switch.ts";
 import type { VerifyFlags } from "./verify.ts";
@@ -304,9 +306,58 @@ const policy = buildRouteMap({
   docs: { brief: "What may be installed, and who must have signed it" },
 });
 
+const config = buildCommand<ConfigFlags, [], CosContext>({
+  loader: async () => (await import("./config.ts")).runConfig,
+  parameters: {
+    flags: { json: commonFlags.json, debug: commonFlags.debug },
+    positional: { kind: "tuple", parameters: [] },
+  },
+  docs: {
+    brief: "Show the settings that are in effect, and where each comes from",
+    fullDescription:
+      "From the files and variables of the older tools, each stronger than those before: /etc/environment, /etc/os-release,\n" +
+      "/etc/cos/config, /etc/cos-upgrade-image, /etc/elemental/config.yaml, /etc/elemental/config.d/*.yaml, the environment. A\n" +
+      "command's own flags are stronger than all. Changes nothing.",
+  },
+});
+
+const installLinks = buildCommand<LinkFlags, [string], CosContext>({
+  loader: async () => (await import("./install-links.ts")).runInstallLinks,
+  parameters: {
+    flags: {
+      remove: word("Take away the links that lead to this file"),
+      json: commonFlags.json,
+      debug: commonFlags.debug,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [{ parse: String, placeholder: "DIR", brief: "Where programs are looked for, like /usr/sbin" }],
+    },
+  },
+  docs: {
+    brief: "Link the older tools' names to this file: cos-upgrade, cos-rollback, …",
+    fullDescription:
+      "Called by such a name it reads that tool's words, files and variables (docs/compatibility.md). What is not ours is not\n" +
+      "overwritten: then nothing is changed.",
+  },
+});
+
 export const application = buildApplication(
   buildRouteMap({
-    routes: { deploy, upgrade, rollback, switch: switchCommand, reset, status, repair, verify, boot, policy },
+    routes: {
+      deploy,
+      upgrade,
+      rollback,
+      switch: switchCommand,
+      reset,
+      status,
+      repair,
+      verify,
+      boot,
+      policy,
+      config,
+      installLinks,
+    },
     docs: {
       brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",
     },

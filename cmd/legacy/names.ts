@@ -8,6 +8,11 @@ export const LEGACY_NAMES = [
   "cos-rebrand",
   "elemental",
 ] as const;
+/**
+ * What `cos install-links` makes. Not `elemental`: where that is installed it also runs the stages of cloud-config, which this file
+ * does not.
+ */
+export const LINKED_NAMES = LEGACY_NAMES.filter((name) => name !== "elemental");
 export type LegacyName = typeof LEGACY_NAMES[number];
 
 /** @param called the name as it was given, with or without a path. */

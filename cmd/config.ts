@@ -1,0 +1,25 @@
+import { displayText } from "../lib/base/byte-string.ts";
+import { SETTING_NAMES, SETTINGS } from "../lib/config/settings-table.ts";
+import { renderSettings } from "../lib/ui/config.ts";
+import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+import { machineSettings } from "./settings.ts";
+
+export type ConfigFlags = Omit<CommonFlags, "state">;
+
+export async function runConfig(this: CosContext, flags: ConfigFlags): Promise<void> {
+  await runJob(this, flags, async ({ print }) => {
+    const settings = await machineSettings([]);
+    if (flags.json) {
+      const values = Object.fromEntries(SETTING_NAMES.map((name) => {
+        const { value, origin, key, place } = settings[name];
+        return [name, place === "default" ? { value, origin } : { value, origin, key }];
+      }));
+      print(`${JSON.stringify({ schemaVersion: 1, operation: "config", settings: values }, undefined, 2)}\n`);
+      return;
+    }
+    print(renderSettings(SETTING_NAMES.map((name) => {
+      const { value, origin, key } = settings[name], { about } = SETTINGS[name];
+      return { name, about, value: typeof value === "string" ? displayText(value) : value, origin, key };
+    })));
+  });
+}
