@@ -11,15 +11,15 @@ export async function runConfig(this: CosContext, flags: ConfigFlags): Promise<v
     const settings = await machineSettings([]);
     if (flags.json) {
       const values = Object.fromEntries(SETTING_NAMES.map((name) => {
-        const { value, origin, key, place } = settings[name];
-        return [name, place === "default" ? { value, origin } : { value, origin, key }];
+        const { value, origin, key, place } = settings[name], { about } = SETTINGS[name];
+        return [name, { about, value, origin, ...place !== "default" && { key } }];
       }));
       print(`${JSON.stringify({ schemaVersion: 1, operation: "config", settings: values }, undefined, 2)}\n`);
       return;
     }
     print(renderSettings(SETTING_NAMES.map((name) => {
-      const { value, origin, key } = settings[name], { about } = SETTINGS[name];
-      return { name, about, value: typeof value === "string" ? displayText(value) : value, origin, key };
+      const { value, origin, key } = settings[name];
+      return { name, value: typeof value === "string" ? displayText(value) : value, origin, key };
     })));
   });
 }

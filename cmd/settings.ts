@@ -8,7 +8,13 @@ import { environment, helperEnvironment } from "../lib/config/environment.ts";
 import { credentialLookup } from "../lib/config/credentials.ts";
 import { mirrorLookup } from "../lib/config/mirrors.ts";
 import { operatorName } from "../lib/config/operator.ts";
-import { effectiveSettings, isStronger, type Settings, type Statement } from "../lib/config/settings.ts";
+import {
+  effectiveSettings,
+  isStronger,
+  type Settings,
+  type SettingsSource,
+  type Statement,
+} from "../lib/config/settings.ts";
 import { readSettings } from "../lib/config/settings-files.ts";
 import type { ImageReference } from "../lib/formats/reference.ts";
 import type { Waiver } from "../lib/operations/record-keeping.ts";
@@ -23,13 +29,19 @@ export interface RestartFlags {
   readonly poweroff?: boolean;
 }
 
+export interface MachineSettings extends Settings {
+  /** All of which it was made. */
+  sources: readonly SettingsSource[];
+}
+
 /**
  * What is in effect on this machine for this command line. Throws `CONFIGURATION`.
  * @param elemental where the second generation's files lie, if not in /etc/elemental.
  */
-export async function machineSettings(statements: readonly Statement[], elemental?: string): Promise<Settings> {
-  const sources = await readSettings({ root: "", env: environment, elemental });
-  return effectiveSettings([...sources, { place: "flags", origin: "the command line", statements }]);
+export async function machineSettings(statements: readonly Statement[], elemental?: string): Promise<MachineSettings> {
+  const files = await readSettings({ root: "", env: environment, elemental });
+  const sources: SettingsSource[] = [...files, { place: "flags", origin: "the command line", statements }];
+  return { ...effectiveSettings(sources), sources };
 }
 
 /** The flags that are settings, too. */
@@ -47,7 +59,7 @@ type SourceFlags = Pick<ImageFlags, "state" | "plainHttp" | "authFile" | "replac
 export function imageSettings(
   image: ImageReference,
   flags: SourceFlags,
-  settings: Settings,
+  settings: MachineSettings,
   system: System,
   events: Events,
 ): ImageSettings {
@@ -75,6 +87,7 @@ export function imageSettings(
     }),
     events,
     strict: settings.strict.value,
+    sources: settings.sources,
     builtAt: buildInfo().builtAt,
     trustSeed: async (id, gun) => {
       const { trustSeed } = await import("../lib/config/trust-seed.ts");

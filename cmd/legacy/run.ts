@@ -1,10 +1,12 @@
 /** Runs what an older tool's name and words ask for. */
+import { displayText } from "../../lib/base/byte-string.ts";
 import { CosError } from "../../lib/base/errors.ts";
 import type { Events } from "../../lib/base/events.ts";
 import { environment } from "../../lib/config/environment.ts";
 import { chooseImage } from "../../lib/config/image-choice.ts";
 import { parseKernelArguments } from "../../lib/formats/kernel-arguments.ts";
 import { readTextFile } from "../../lib/machine/files.ts";
+import { rebrand } from "../../lib/operations/boot-menu.ts";
 import { deploy } from "../../lib/operations/deploy.ts";
 import type { Restart } from "../../lib/operations/restart.ts";
 import type { UpgradeSettings } from "../../lib/operations/upgrade.ts";
@@ -72,8 +74,15 @@ async function work(
   request: LegacyRequest,
   job: Job,
 ): Promise<number> {
+  if (tool === "cos-rebrand") return await rebrandMenu(request, job);
   if (tool === "cos-reset" || newer === "reset") throw notYet("reset this machine");
   return await upgradeOrDeploy(tool, request, job);
+}
+
+async function rebrandMenu({ statements }: LegacyRequest, { system, events, print }: Job): Promise<number> {
+  const { entry, changed } = await rebrand(system, await machineSettings(statements), events);
+  print(changed ? `The boot menu calls the system ${displayText(entry)}.\n` : "Nothing to do.\n");
+  return 0;
 }
 
 async function upgradeOrDeploy(tool: Tool, request: LegacyRequest, job: Job): Promise<number> {

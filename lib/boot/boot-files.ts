@@ -36,6 +36,8 @@ export interface OsRelease {
   version?: string;
   /** `PRETTY_NAME`. */
   name?: string;
+  /** `GRUB_ENTRY_NAME`. */
+  menuEntry?: string;
 }
 
 /** os-release(5) of a tree; empty where there is none. */
@@ -45,7 +47,11 @@ export function readOsRelease(tree: TreeRoot): OsRelease {
   const values = parseKeyValues(new TextDecoder().decode(bytes));
   const given = (...keys: string[]) =>
     keys.map((key) => values.get(key)).find((value) => value !== undefined && value !== "");
-  return { version: given("VERSION_ID", "VERSION"), name: given("PRETTY_NAME", "NAME") };
+  return {
+    version: given("VERSION_ID", "VERSION"),
+    name: given("PRETTY_NAME", "NAME"),
+    menuEntry: given("GRUB_ENTRY_NAME"),
+  };
 }
 
 function incomplete(name: string, why: string): CosError {

@@ -1,11 +1,12 @@
 /** Counting of boot attempts: what GRUB on this machine does about it, and the block of variables that it counts in. */
 import { CosError } from "../base/errors.ts";
-import { ENV_BLOCK_SIZE, ONE_SECTOR, parseEnvBlock, updateEnvBlock } from "../formats/env-block.ts";
+import { ENV_BLOCK_SIZE, parseEnvBlock, updateEnvBlock } from "../formats/env-block.ts";
 import type { StatePartition } from "../machine/state-partition.ts";
 import { ExtentMap } from "../system/extents.ts";
-import { BTRFS_MAGIC, type FileStatus, hasErrno, type Kernel, O_NOFOLLOW, O_RDWR } from "../system/kernel.ts";
+import { BTRFS_MAGIC, type FileStatus, type Kernel } from "../system/kernel.ts";
 import { withPlainFile } from "../system/plain-files.ts";
 import { TreeRoot } from "../system/tree-root.ts";
+import { changeEnvFile } from "./env-file.ts";
 
 export const COUNTER_FILE = "boot_assessment";
 export const HOOK_FILE = "grubcustom";
@@ -73,6 +74,11 @@ export function menuKind(kernel: Kernel, state: number): MenuKind {
     if (menus.some((text) => text.includes(HOOK_FILE))) return "reads-hook";
     return menus.length > 0 ? "reads-none" : "elsewhere";
   });
+}
+
+/** Whether a boot menu on the state partition reads this file. */
+export function menuReads(kernel: Kernel, state: number, file: string): boolean {
+  return withFiles(kernel, state, (read) => MENUS.some((path) => read(path)?.includes(file) === true));
 }
 
 /** Why GRUB would not read a script that counts. */
@@ -163,36 +169,15 @@ export function restoreCounter(kernel: Kernel, state: number, saved: Uint8Array 
 }
 
 function withBlock(kernel: Kernel, state: number, change: (bytes: Uint8Array) => Uint8Array | undefined): void {
-  let fd;
-  try {
-    fd = kernel.openat(state, COUNTER_FILE, O_RDWR | O_NOFOLLOW);
-  } catch (cause) {
-    if (!hasErrno(cause, "ENOENT", "ELOOP")) throw cause;
-    throw unusable(cause);
-  }
-  try {
-    const bytes = new Uint8Array(ENV_BLOCK_SIZE);
-    const block = change(bytes.subarray(0, kernel.pread(fd, bytes, 0)));
-    if (block === undefined) return;
-    // What does not fit into a sector is never made here; what stands in the second one stays there.
-    kernel.pwrite(fd, block.length > ONE_SECTOR && sameTail(block, bytes) ? block.subarray(0, ONE_SECTOR) : block, 0);
-    kernel.fdatasync(fd);
-  } finally {
-    kernel.close(fd);
-  }
+  if (changeEnvFile(kernel, state, COUNTER_FILE, change) === "absent") throw unusable();
 }
 
-function sameTail(a: Uint8Array, b: Uint8Array): boolean {
-  return a.subarray(ONE_SECTOR).every((byte, i) => byte === b[ONE_SECTOR + i]);
-}
-
-function unusable(cause?: unknown): CosError {
+function unusable(): CosError {
   return new CosError(
     "SYSTEM_CALL",
     `Cannot count boot attempts: ${COUNTER_FILE} on the state partition is no environment block of GRUB.`,
     {
       hint: "Make it anew with: cos boot install",
-      cause,
     },
   );
 }

@@ -6,6 +6,7 @@ import { removeRecord } from "../state/record-file.ts";
 import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { formatReference } from "../formats/reference.ts";
+import { keepMenu } from "./boot-menu.ts";
 import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
 import { checkSpace, removeTransition } from "./install-image.ts";
@@ -46,6 +47,7 @@ export async function deploy(
     });
     events({ kind: "phase", phase: "switch", text: "Putting it in place" });
     const warnings = await switchSlots(session, ready, plan);
+    await keepMenu(session, settings, installed.os.menuEntry);
     await hooks.afterSwitch();
     const at = new Date(system.now()).toISOString();
     const operation = {

@@ -12,6 +12,7 @@ import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { emptyDirectory } from "../system/empty-directory.ts";
 import { makeWritable } from "../state/writable.ts";
+import { keepMenu } from "./boot-menu.ts";
 import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
 import { policyInForce } from "./installed-policy.ts";
@@ -70,6 +71,7 @@ export async function reset(
     throw thrown;
   }
   warnings.push(...await settle(session), ...emptied(session, settings));
+  await keepMenu(session, settings, installed.os.menuEntry);
   await hooks.afterSwitch();
   for (const text of warnings) events({ kind: "warning", text });
   noteOperation(session, {

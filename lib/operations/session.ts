@@ -11,6 +11,7 @@ import {
   SCRIPT_FILE,
   writeTries,
 } from "../boot/counter.ts";
+import { OEM_ENV_FILE } from "../boot/oem-env.ts";
 import { readTextFile } from "../machine/files.ts";
 import { runningImage, usedImages } from "../machine/running.ts";
 import { openStatePartition, type StatePartition } from "../machine/state-partition.ts";
@@ -20,7 +21,14 @@ import { type LoadedRecord, loadRecord, NEW_RECORD } from "../state/record-file.
 import { NEW_TRUST } from "../state/trust-file.ts";
 import { lockState } from "../state/lock.ts";
 import { type Inspected, inspectImages, NOT_INSPECTED } from "./inspect-images.ts";
-import { hasImageDirectory, imagePath, readSlots, type SlotImage, type Slots } from "../state/slots.ts";
+import {
+  hasImageDirectory,
+  imagePath,
+  readSlots,
+  type SlotImage,
+  type Slots,
+  STATE_YAML_FILE,
+} from "../state/slots.ts";
 import { mendSuperblock } from "../state/superblock.ts";
 import {
   IMAGE_NAMES,
@@ -39,7 +47,15 @@ import type { LoopBacking } from "../system/loop.ts";
 import type { System } from "../system/system.ts";
 
 /** Files that `cos` replaces whole, so that a cut run can leave them under another name. */
-const REPLACED_FILES = [COUNTER_FILE, HOOK_FILE, SCRIPT_FILE, KEPT_SCRIPT, IMAGE_SCRIPT_FILE];
+const REPLACED_FILES = [
+  COUNTER_FILE,
+  HOOK_FILE,
+  SCRIPT_FILE,
+  KEPT_SCRIPT,
+  IMAGE_SCRIPT_FILE,
+  OEM_ENV_FILE,
+  STATE_YAML_FILE,
+];
 
 export interface StateOptions {
   /** `--state`: the partition's device or directory; found by itself otherwise. */
@@ -186,6 +202,17 @@ export class Session implements AsyncDisposable {
       const why = messageOf(thrown);
       this.events({ kind: "warning", text: `It is done, but ${what} failed: ${why}.`, late: true });
       return instead;
+    }
+  }
+
+  /** The same for work that waits. */
+  async behindTheSwitch(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (thrown) {
+      this.afterwards(what, undefined, () => {
+        throw thrown;
+      });
     }
   }
 

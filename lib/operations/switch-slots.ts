@@ -3,6 +3,7 @@ import { CosError, messageOf } from "../base/errors.ts";
 import { restoreCounter, saveCounter } from "../boot/counter.ts";
 import { planUndo, type SwitchPlan } from "../state/switch.ts";
 import type { Session, View } from "./session.ts";
+import { keepStateYaml } from "./state-yaml.ts";
 
 /**
  * @param start the state that the plan was made for.
@@ -32,6 +33,7 @@ export async function switchSlots(session: Session, start: View, plan: SwitchPla
     }
   }
   for (const text of warnings) session.events({ kind: "warning", text, late: true });
+  await keepStateYaml(session, start);
   return warnings;
 }
 

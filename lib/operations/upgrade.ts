@@ -8,6 +8,7 @@ import type { ImageRecord, Verification } from "../formats/record.ts";
 import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
+import { keepMenu, type MenuSettings } from "./boot-menu.ts";
 import { announcedBytes, checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { floorsOf, judgeAge, originOf, refuseDowngrade } from "./downgrade.ts";
 import { keepLost, prune } from "./keeping.ts";
@@ -43,7 +44,7 @@ import {
   runningIsOnTrial,
 } from "./trial.ts";
 
-export interface ImageSettings extends SourceSettings, ProofSettings, HookSettings, StateOptions {
+export interface ImageSettings extends SourceSettings, ProofSettings, HookSettings, MenuSettings, StateOptions {
   /** Least nominal size of the image, in bytes. */
   size: number;
   /** Whether a layer may put a directory over a link like /lib. */
@@ -245,6 +246,7 @@ async function applyUpgrade(
           throw thrown;
         }
         warnings.push(...await pruned(session, settings.keep));
+        await keepMenu(session, settings, installed.os.menuEntry);
         await hooks.afterSwitch();
         const done = entry("upgrade", system.now(), plan, "done", [...unarmed, ...warnings]);
         noteOperation(session, { ...done, ...hooks.failures.length > 0 && { failedHooks: hooks.failures } });

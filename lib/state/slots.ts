@@ -5,6 +5,8 @@ import { hasErrno, isRegular, type Kernel, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } f
 import { IMAGE_NAMES, type ImageId, type ImageName } from "./switch.ts";
 
 export const IMAGE_DIRECTORY = "cOS";
+/** What the second generation keeps of the slots, at the top of the partition. */
+export const STATE_YAML_FILE = "state.yaml";
 
 export function imagePath(name: ImageName): string {
   return `${IMAGE_DIRECTORY}/${name}.img`;

@@ -2,7 +2,6 @@
 
 export interface SettingRow {
   name: string;
-  about: string;
   value: string | boolean | number;
   origin: string;
   /** Empty for a default. */

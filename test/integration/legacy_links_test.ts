@@ -53,8 +53,17 @@ Deno.test("cos config names every setting with where it stands", async () => {
   ]);
   assert.deepEqual(lines.find(([name]) => name === "size"), ["size", "3240", "the default"]);
   const { settings } = JSON.parse((await room.cos("config", "--json")).out);
-  assert.deepEqual(settings.image, { value: "r.example/os:v1", origin: "/etc/cos/config", key: "UPGRADE_IMAGE" });
-  assert.deepEqual(settings.recovery, { value: false, origin: "the default" });
+  assert.deepEqual(settings.image, {
+    about: "the system to upgrade to",
+    value: "r.example/os:v1",
+    origin: "/etc/cos/config",
+    key: "UPGRADE_IMAGE",
+  });
+  assert.deepEqual(settings.recovery, {
+    about: "whether the recovery system is upgraded",
+    value: false,
+    origin: "the default",
+  });
   room.write("cos/config", "VERIFY=perhaps\n");
   const broken = await room.cos("config");
   assert.equal(

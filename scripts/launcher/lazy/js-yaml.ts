@@ -1,1 +1,1 @@
-export { FAILSAFE_SCHEMA, load, mergeTag, YAMLException } from "js-yaml";
+export { dump, FAILSAFE_SCHEMA, load, mergeTag, YAMLException } from "js-yaml";
