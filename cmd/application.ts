@@ -5,6 +5,7 @@ import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
 import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, systems, word } from "./flags.ts";
 import type { ResetFlags } from "./reset.ts";
 import type { ConfigFlags } from "./config.ts";
+import type { RebootFlags } from "./reboot.ts";
 import type { LinkFlags } from "./install-links.ts";
 import type { TestFlags } from "./policy.ts";
 import type { SwitchFlags } from "./switch.ts";
@@ -321,6 +322,23 @@ const config = buildCommand<ConfigFlags, [], CosContext>({
   },
 });
 
+const reboot = buildCommand<RebootFlags, [], CosContext>({
+  loader: async () => (await import("./reboot.ts")).runReboot,
+  parameters: {
+    flags: {
+      into: { kind: "enum", values: ["active", "passive", "recovery"], brief: "The system of the next boot alone" },
+      ...commonFlags,
+    },
+    positional: { kind: "tuple", parameters: [] },
+  },
+  docs: {
+    brief: "Reboot into another system, once",
+    fullDescription:
+      "Tells GRUB which entry to start next (next_entry in /grubenv, on COS_OEM or where it lies), and reboots. The boot after that is\n" +
+      "as before. Such a boot is not counted.",
+  },
+});
+
 const installLinks = buildCommand<LinkFlags, [string], CosContext>({
   loader: async () => (await import("./install-links.ts")).runInstallLinks,
   parameters: {
@@ -357,6 +375,7 @@ export const application = buildApplication(
       policy,
       config,
       installLinks,
+      reboot,
     },
     docs: {
       brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",

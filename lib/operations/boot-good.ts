@@ -5,6 +5,7 @@ import { CHECKS_DIRECTORY, listChecks, runCheck } from "../boot/checks.ts";
 import type { FailedCheck } from "../formats/record.ts";
 import type { System } from "../system/system.ts";
 import { endBootWatch } from "./boot-watch.ts";
+import { clearNextEntry } from "./next-entry.ts";
 import { noteOperation } from "./record-keeping.ts";
 import { Session, type StateOptions, type View } from "./session.ts";
 import { markGood, noteFallback, recordOf } from "./trial.ts";
@@ -39,6 +40,7 @@ export async function bootGood(
   {
     // What a cut run has left is mended before anything is judged: it may count a system that is good.
     await using session = await openPatiently(system, settings, events, signal);
+    await clearNextEntry(session);
     const outcome = noteFallback(session) ? "fell-back" : nothingToMark(session.look());
     if (outcome !== undefined) return outcome;
     if (!settings.checks) {

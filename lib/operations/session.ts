@@ -11,6 +11,7 @@ import {
   SCRIPT_FILE,
   writeTries,
 } from "../boot/counter.ts";
+import { GRUB_ENV_FILE } from "../boot/next-entry.ts";
 import { OEM_ENV_FILE } from "../boot/oem-env.ts";
 import { readTextFile } from "../machine/files.ts";
 import { runningImage, usedImages } from "../machine/running.ts";
@@ -54,6 +55,7 @@ const REPLACED_FILES = [
   KEPT_SCRIPT,
   IMAGE_SCRIPT_FILE,
   OEM_ENV_FILE,
+  GRUB_ENV_FILE,
   STATE_YAML_FILE,
 ];
 
