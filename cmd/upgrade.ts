@@ -1,5 +1,5 @@
 import { CosError } from "../lib/base/errors.ts";
-import { imageOfSetting } from "../lib/config/image-choice.ts";
+import { chooseImage } from "../lib/config/image-choice.ts";
 import type { Settings } from "../lib/config/settings.ts";
 import { parseReference } from "../lib/formats/reference.ts";
 import { LEAST_KEPT } from "../lib/operations/keeping.ts";
@@ -25,7 +25,7 @@ export interface UpgradeFlags extends ImageFlags, RestartFlags {
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image?: string): Promise<void> {
   await runJob(this, flags, async (job) => {
     const { system, events, signal, print, warnings } = job, machine = await machineSettings(statementsOf(flags));
-    const reference = image === undefined ? imageOfMachine(machine) : parseReference(image);
+    const reference = image === undefined ? imageOfMachine(machine, flags.recovery === true) : parseReference(image);
     const restart = wantedRestart(machine);
     const settings = {
       ...imageSettings(reference, flags, machine, system, events),
@@ -35,6 +35,7 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image?: 
       keep: flags.keep ?? LEAST_KEPT,
       allowDowngrade: flags.allowDowngrade === true ? saidBy(system, "--allow-downgrade") : undefined,
     };
+    if (flags.recovery && flags.dryRun) throw noRecoveryPlan();
     if (flags.recovery) {
       const done = await upgradeRecovery(system, settings, events, signal);
       print(flags.json ? resultJson({ recovery: done, warnings }) : renderRecovery(done));
@@ -50,10 +51,17 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image?: 
 }
 
 /** What the settings name. Throws `USAGE` where nobody says anything. */
-function imageOfMachine({ image, channel }: Settings) {
-  if (image.place !== "default") return imageOfSetting(image, channel.value);
+function imageOfMachine(machine: Settings, recovery: boolean) {
+  const { image, recoveryImage } = machine;
+  if (image.place !== "default" || recovery && recoveryImage.value !== "") return chooseImage(machine, { recovery });
   throw new CosError("USAGE", "No image is named.", {
     hint: "Give one: cos upgrade HOST/REPOSITORY:TAG; or put UPGRADE_IMAGE=… into /etc/cos/config",
+  });
+}
+
+function noRecoveryPlan(): CosError {
+  return new CosError("USAGE", "Cannot plan an upgrade of the recovery system: --dry-run is for the system itself.", {
+    hint: "Whether an image would be installed says: cos policy test IMAGE",
   });
 }
 

@@ -47,13 +47,23 @@ const FLAGS: Record<NewerCommand, Record<string, Kind>> = {
 const SHORT: Record<string, string> = { d: "--docker-image", x: "--squash-compression", h: "--help" };
 const SOURCES = ["--system.uri", "--docker-image", "--directory"];
 /** They are settings, with their own words. */
-const STATEMENTS = ["--recovery", "--recovery-system.uri", "--strict", "--reboot", "--poweroff"];
+const STATEMENTS = [
+  "--recovery",
+  "--recovery-system.uri",
+  "--reset-persistent",
+  "--reset-oem",
+  "--strict",
+  "--reboot",
+  "--poweroff",
+];
 const MTREE = "what is checked is the image's signature, not a list of its files";
+const SQUASHFS = "a recovery system that is a squashfs is packed with xz";
 const MEANINGLESS: Record<string, string> = {
   "--verify": MTREE,
   "--logfile": "what is to be kept of a run is in the install record, and in the journal of whoever started it",
-  "--squash-compression": "no squashfs is made",
-  "--squash-no-compression": "no squashfs is made",
+  "--squash-compression": SQUASHFS,
+  "--squash-no-compression": SQUASHFS,
+  "--disable-boot-entry": "no boot entry of the firmware is written",
   "--tty": "the boot menu's terminal stays as it is",
 };
 

@@ -3,17 +3,22 @@ import { displayText } from "../../lib/base/byte-string.ts";
 import { CosError } from "../../lib/base/errors.ts";
 import type { Events } from "../../lib/base/events.ts";
 import { environment } from "../../lib/config/environment.ts";
-import { chooseImage } from "../../lib/config/image-choice.ts";
+import { chooseImage, imageOfSetting } from "../../lib/config/image-choice.ts";
+import { operatorName } from "../../lib/config/operator.ts";
 import { parseKernelArguments } from "../../lib/formats/kernel-arguments.ts";
+import { parseReference } from "../../lib/formats/reference.ts";
 import { readTextFile } from "../../lib/machine/files.ts";
 import { rebrand } from "../../lib/operations/boot-menu.ts";
 import { deploy } from "../../lib/operations/deploy.ts";
-import type { Restart } from "../../lib/operations/restart.ts";
+import { LEAST_KEPT } from "../../lib/operations/keeping.ts";
+import { reset } from "../../lib/operations/reset.ts";
+import { type Restart, restart } from "../../lib/operations/restart.ts";
+import { upgradeRecovery } from "../../lib/operations/upgrade-recovery.ts";
 import type { UpgradeSettings } from "../../lib/operations/upgrade.ts";
 import { renderError } from "../../lib/ui/errors.ts";
-import { renderSlots } from "../../lib/ui/status.ts";
+import { renderRecovery, renderSlots } from "../../lib/ui/status.ts";
 import { type CosContext, type Job, runJob } from "../context.ts";
-import { imageSettings, machineSettings, saidBy, wantedRestart } from "../settings.ts";
+import { imageSettings, type MachineSettings, machineSettings, saidBy, wantedRestart } from "../settings.ts";
 import { performUpgrade } from "../upgrade.ts";
 import { CLEANUP_FAILED, newerStatus, OLDER_FAILURE, olderStatus, RESTART_FAILED } from "./exit-status.ts";
 import type { LegacyName } from "./names.ts";
@@ -74,51 +79,83 @@ async function work(
   request: LegacyRequest,
   job: Job,
 ): Promise<number> {
-  if (tool === "cos-rebrand") return await rebrandMenu(request, job);
-  if (tool === "cos-reset" || newer === "reset") throw notYet("reset this machine");
-  return await upgradeOrDeploy(tool, request, job);
+  const machine = await machineSettings(request.statements, request.elemental), watched = lateFailures(job.events);
+  const watchedJob = { ...job, events: watched.events };
+  if (tool === "cos-rebrand") return await rebrandMenu(machine, watchedJob);
+  const unstarted = tool === "cos-reset" || newer === "reset"
+    ? await resetMachine(request, machine, watchedJob)
+    : tool === "cos-deploy"
+    ? await deploySystem(request, machine, watchedJob)
+    : await upgradeSystem(request, machine, watchedJob);
+  if (request.generation === 1) return 0;
+  if (unstarted !== undefined) return RESTART_FAILED[unstarted];
+  return watched.failed() ? CLEANUP_FAILED : 0;
 }
 
-async function rebrandMenu({ statements }: LegacyRequest, { system, events, print }: Job): Promise<number> {
-  const { entry, changed } = await rebrand(system, await machineSettings(statements), events);
+async function rebrandMenu(machine: MachineSettings, { system, events, print }: Job): Promise<number> {
+  const { entry, changed } = await rebrand(system, machine, events);
   print(changed ? `The boot menu calls the system ${displayText(entry)}.\n` : "Nothing to do.\n");
   return 0;
 }
 
-async function upgradeOrDeploy(tool: Tool, request: LegacyRequest, job: Job): Promise<number> {
-  const { system, signal, print } = job, machine = await machineSettings(request.statements, request.elemental);
-  const watched = lateFailures(job.events), { events } = watched;
-  if (tool !== "cos-deploy" && machine.recovery.value) throw notYet("upgrade the recovery system");
-  const image = chooseImage(machine, { word: request.word, recovery: false });
-  const settings: UpgradeSettings = {
+/** Each returns the restart that was wanted and did not come. */
+async function resetMachine(request: LegacyRequest, machine: MachineSettings, job: Job): Promise<Restart | undefined> {
+  const { system, events, signal, print } = job, { resetImage, channel, resetPersistent, resetOem } = machine;
+  const image = request.word !== undefined
+    ? chooseImage(machine, { word: request.word, recovery: false })
+    : resetImage.value === ""
+    ? undefined
+    : imageOfSetting(resetImage, channel.value);
+  const { image: _, ...settings } = imageSettings(parseReference("oci:/"), {}, machine, system, events);
+  const by = operatorName(environment, system.kernel.getuid()), restart = wantedRestart(machine);
+  const emptied = { persistent: resetPersistent.value, oem: resetOem.value };
+  const slots = await reset(system, { ...settings, image, ...emptied, by }, events, signal);
+  print(`Reset. The next boot starts the active system:\n${renderSlots(slots)}`);
+  return await restartIf(restart, job);
+}
+
+async function deploySystem(request: LegacyRequest, machine: MachineSettings, job: Job): Promise<Restart | undefined> {
+  const { system, events, signal, print } = job, settings = upgradeSettings(request, machine, job);
+  try {
+    const slots = await deploy(system, settings, events, signal);
+    print(`Deployed. The next boot starts the active system:\n${renderSlots(slots)}`);
+  } catch (thrown) {
+    if (!(thrown instanceof CosError) || thrown.code !== "ALREADY_DEPLOYED" || request.force !== true) throw thrown;
+    const text = "There is a system here already: it is upgraded, and stays as the one to fall back to.";
+    events({ kind: "warning", text });
+    await performUpgrade(job, settings, { json: false });
+  }
+  return undefined;
+}
+
+async function upgradeSystem(request: LegacyRequest, machine: MachineSettings, job: Job): Promise<Restart | undefined> {
+  const settings = upgradeSettings(request, machine, job), wanted = wantedRestart(machine);
+  if (machine.recovery.value) {
+    // What the machine would start next is the same as before: it restarts only if that is said.
+    job.print(renderRecovery(await upgradeRecovery(job.system, settings, job.events, job.signal)));
+    return await restartIf(wanted, job);
+  }
+  const unattended = request.generation === 1 && request.word === undefined && !machine.interactive.value;
+  const restart = wanted ?? (unattended ? restartOfKernelArguments() : undefined);
+  const end = { json: false, restart, delay: unattended ? REBOOT_DELAY : 0 };
+  const { restartFailed } = await performUpgrade(job, settings, end);
+  return restartFailed ? restart : undefined;
+}
+
+function upgradeSettings(request: LegacyRequest, machine: MachineSettings, { system, events }: Job): UpgradeSettings {
+  const image = chooseImage(machine, { word: request.word, recovery: machine.recovery.value });
+  return {
     ...imageSettings(image, {}, machine, system, events),
     acceptRunning: false,
     retryBad: request.force === true,
     once: false,
+    keep: LEAST_KEPT,
     allowDowngrade: request.force === true ? saidBy(system, "--force") : undefined,
   };
-  if (tool === "cos-deploy") {
-    try {
-      print(
-        `Deployed. The next boot starts the active system:\n${
-          renderSlots(await deploy(system, settings, events, signal))
-        }`,
-      );
-      return 0;
-    } catch (thrown) {
-      if (!(thrown instanceof CosError) || thrown.code !== "ALREADY_DEPLOYED" || request.force !== true) throw thrown;
-      const text = "There is a system here already: it is upgraded, and stays as the one to fall back to.";
-      events({ kind: "warning", text });
-    }
-  }
-  const unattended = tool !== "cos-deploy" && request.generation === 1 && request.word === undefined &&
-    !machine.interactive.value;
-  const restart = wantedRestart(machine) ?? (unattended ? restartOfKernelArguments() : undefined);
-  const end = { json: false, restart, delay: unattended ? REBOOT_DELAY : 0 };
-  const { restartFailed } = await performUpgrade({ ...job, events }, settings, end);
-  if (request.generation === 1) return 0;
-  if (restartFailed && restart !== undefined) return RESTART_FAILED[restart];
-  return watched.failed() ? CLEANUP_FAILED : 0;
+}
+
+async function restartIf(how: Restart | undefined, { system, events, signal }: Job): Promise<Restart | undefined> {
+  return how === undefined || await restart(system, how, 0, events, signal) ? undefined : how;
 }
 
 function restartOfKernelArguments(): Restart {
@@ -149,12 +186,6 @@ function quiet(job: Job): Job {
     output: { ...output, terminal: output.terminal, width: output.width, err: () => undefined },
     print: () => undefined,
   };
-}
-
-function notYet(what: string): CosError {
-  return new CosError("USAGE", `Cannot ${what}: this version of cos does not do that.`, {
-    hint: "Everything is as it was. What it does: cos --help",
-  });
 }
 
 function notElemental(): CosError {

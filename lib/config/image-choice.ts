@@ -29,5 +29,5 @@ export function chooseImage(settings: Settings, { word, recovery }: ImageRequest
 
 export function imageOfSetting({ value, key }: Setting<string>, channel: boolean): ImageReference {
   // The keys of the second generation hold its URIs.
-  return /^(?:upgrade\.|ELEMENTAL_|--)/.test(key) ? imageOfUri(value) : imageOfWord(value, channel);
+  return /^(?:upgrade\.|reset\.|ELEMENTAL_|--)/.test(key) ? imageOfUri(value) : imageOfWord(value, channel);
 }

@@ -38,7 +38,7 @@ export async function readSettings({ root, env, elemental = ELEMENTAL }: Setting
     const { readYamlValues } = await import("../formats/elemental-config.ts");
     sources.push({ place, origin: path, statements: statements(readYamlValues(text, path, keysOf("yaml"))) });
   }
-  const variables = keysOf("shell", "environment").flatMap((key): [string, string][] => {
+  const variables = [...new Set(keysOf("shell", "environment"))].flatMap((key): [string, string][] => {
     const value = env(key);
     return value === undefined ? [] : [[key, value]];
   });

@@ -113,12 +113,27 @@ export const SETTINGS = {
     ...environment("UPGRADE_RECOVERY", "ELEMENTAL_UPGRADE_RECOVERY"),
     ...flag("--recovery"),
   ]),
+  resetImage: text("", "the system that a reset makes, in place of the recovery system", [
+    ...yaml("reset.system.uri"),
+    ...environment("ELEMENTAL_RESET_SYSTEM"),
+  ]),
+  resetPersistent: choice(false, "whether cos-reset and elemental reset empty the persistent data", [
+    ...yaml("reset.reset-persistent"),
+    ...environment("PERSISTENCE_RESET"),
+    ...flag("--reset-persistent"),
+  ]),
+  resetOem: choice(false, "whether cos-reset and elemental reset empty the partition of cloud-config", [
+    ...yaml("reset.reset-oem"),
+    ...environment("PERSISTENCE_RESET"),
+    ...flag("--reset-oem"),
+  ]),
   interactive: choice(true, "cos-upgrade without an image reboots by itself where this is false", [
     ...environment("INTERACTIVE"),
   ]),
   grubEntryName: text("cOS", "the boot menu's name for the system", [
-    ...yaml("upgrade.grub-entry-name"),
+    ...yaml("upgrade.grub-entry-name", "reset.grub-entry-name"),
     ...shell("GRUB_ENTRY_NAME"),
+    ...environment("ELEMENTAL_RESET_GRUB_ENTRY_NAME"),
   ]),
   stateLabel: label("COS_STATE", "STATE_LABEL", "state.label"),
   activeLabel: label("COS_ACTIVE", "ACTIVE_LABEL", "state.active.label"),

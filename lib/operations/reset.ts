@@ -73,7 +73,7 @@ export async function reset(
   warnings.push(...await settle(session), ...emptied(session, settings));
   await keepMenu(session, settings, installed.os.menuEntry);
   await hooks.afterSwitch();
-  for (const text of warnings) events({ kind: "warning", text });
+  for (const text of warnings) events({ kind: "warning", text, late: true });
   noteOperation(session, {
     kind: "reset",
     at: new Date(system.now()).toISOString(),

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { boot, type Booted, type BootOptions } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
 import { mount, mountImage } from "../lab/disk.ts";
-import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
+import { type LabMachine, labMachine, type Ran, runProgram } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
+import { staticFile } from "../lab/static-file.ts";
 
 interface Legacy extends AsyncDisposable {
   machine: LabMachine;
@@ -183,20 +184,13 @@ Deno.test("what fails behind the switch leaves elemental's upgrade done, with a 
   assert.deepEqual(booted.restarts(), ["poweroff ", "poweroff -f"]);
 });
 
-Deno.test("what is not built, what is wrong, and help: nothing is touched", async () => {
+Deno.test("what is wrong, what cannot be done here, and help: nothing is touched", async () => {
   await using legacy = await legacyMachine({ etc: { "cos/config": "VERIFY=false\n" } });
   const { booted, machine } = legacy, before = await machine.slots();
   const cases: [string, string[], number, RegExp][] = [
-    ["cos-upgrade", ["--recovery", IMAGE], 1, /^Error: Cannot upgrade the recovery system: /],
-    [
-      "elemental",
-      ["upgrade", "--recovery", "--system.uri", "r.example/os"],
-      32,
-      /^Error: Cannot upgrade the recovery system: /,
-    ],
-    ["cos-reset", [], 1, /^Error: Cannot reset this machine: /],
-    ["elemental", ["reset", "--reset-persistent", "--tty", "ttyS0"], 32, /Error: Cannot reset this machine: /],
-    ["cos-reset", ["--reset-oem"], 32, /^Error: Cannot reset this machine: /],
+    ["cos-reset", [], 1, /^Error: Cannot reset .*: the machine runs from it\./],
+    ["elemental", ["reset", "--reset-persistent"], 33, /^Error: Cannot reset .*: the machine runs from it\./],
+    ["cos-reset", ["--reset-oem"], 33, /^Error: Cannot reset .*: the machine runs from it\./],
     [
       "cos-upgrade",
       ["--nonsense", IMAGE],
@@ -261,4 +255,45 @@ Deno.test("cos-deploy --force upgrades what is there, and cos upgrade --reboot r
   const again = await booted.cos("upgrade", IMAGE, "--no-verify", "--reboot");
   assert.deepEqual([again.status, again.out], [0, "Nothing to do.\n"], again.err);
   assert.deepEqual(booted.restarts(), ["reboot "]);
+});
+
+Deno.test("cos-upgrade --recovery takes RECOVERY_IMAGE, and leaves the slots and the machine alone", async () => {
+  const config = `VERIFY=false\nUPGRADE_IMAGE=oci:/tmp/os:v9\nRECOVERY_IMAGE=${IMAGE}\n`;
+  await using legacy = await legacyMachine({ etc: { "cos/config": config } });
+  const { booted, machine } = legacy, before = await machine.slots();
+  const ran = await booted.as("cos-upgrade", ["--recovery"], { INTERACTIVE: "false" });
+  assert.equal(ran.status, 0, ran.err);
+  assert.match(ran.out, /^The recovery system on \S+ is Small v2 now \(recovery\.img\):\n/);
+  const variable = await booted.as("elemental", ["upgrade"], { ELEMENTAL_UPGRADE_RECOVERY: "true" });
+  assert.equal(variable.status, 0, variable.err);
+  assert.match(variable.out, /^The recovery system on /);
+  assert.deepEqual(await machine.slots(), before);
+  assert.deepEqual(booted.restarts(), []);
+});
+
+/** Where the second generation mounts the state partition in a recovery system. */
+const RECOVERY = 'mount -t tmpfs none /run; mkdir -p /run/cos/state; mount "$1" /run/cos/state; shift; exec "$@"';
+
+Deno.test("cos-reset from outside makes both slots the recovery system, and empties what PERSISTENCE_RESET says", async () => {
+  await using machine = await labMachine({ stateMiB: 300 });
+  const layout = join(machine.directory, "os"), { persistent, oem } = machine.disk.partitions;
+  writeSmallOs(layout, { v1: {}, v2: {} });
+  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+  await machine.must("upgrade", "--recovery", `oci:${layout}:v2`, "--no-verify");
+  for (const device of [persistent, oem]) {
+    await using mounted = await mount(device, "rw");
+    Deno.writeTextFileSync(join(mounted.path, "data"), "x");
+  }
+  const link = join(machine.directory, "cos-reset");
+  Deno.symlinkSync(await staticFile(), link);
+  const ran = await runProgram("unshare", ["-m", "sh", "-ec", RECOVERY, "sh", machine.state, link], {
+    PERSISTENCE_RESET: "true",
+  });
+  assert.equal(ran.status, 0, ran.err);
+  const { active, passive } = await machine.slots();
+  assert.deepEqual([active?.version, passive?.version, active?.ino === passive?.ino], ["v2", "v2", true]);
+  for (const device of [persistent, oem]) {
+    await using mounted = await mount(device);
+    assert.equal([...Deno.readDirSync(mounted.path)].some(({ name }) => name === "data"), false);
+  }
 });

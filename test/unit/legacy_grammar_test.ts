@@ -89,7 +89,10 @@ Deno.test("the second generation: flags as pflag reads them, and no other word",
     ["-h", "usage of generation 2"],
   ];
   for (const [line, expected] of lines) assert.equal(newer(line), expected, line);
-  assert.equal(newer("--reset-oem --reset-persistent --disable-boot-entry --tty ttyS0", "reset"), "! --tty");
+  assert.equal(
+    newer("--reset-oem --reset-persistent --disable-boot-entry --tty ttyS0", "reset"),
+    "--reset-persistent=true --reset-oem=true ! --disable-boot-entry ! --tty",
+  );
   assert.equal(newer("--recovery", "reset"), 'Cannot run elemental: "--recovery" is not known.');
 });
 
