@@ -138,7 +138,7 @@ Deno.test("elemental upgrade: config.yaml, --directory, --reboot, and flags with
   assert.deepEqual(ended(ran).filter((line) => !/not armed/.test(String(line))), [
     0,
     "Warning: --verify has no meaning any more: what is checked is the image's signature, not a list of its files.",
-    "Warning: --squash-no-compression has no meaning any more: no squashfs is made.",
+    "Warning: --squash-no-compression has no meaning any more: a recovery system that is a squashfs is packed with xz.",
   ]);
   assert.deepEqual(await versions(machine), UPGRADED);
   assert.equal(await proofOf(machine), "cosign: false in /etc/elemental/config.yaml by the settings");
