@@ -12,8 +12,9 @@ const IN_WORKER = "WorkerGlobalScope" in globalThis;
 /** @param called the name that this file was called by. */
 async function main(called: string | undefined, args: readonly string[]): Promise<number> {
   const name = legacyName(called);
-  // This one never was a tool of its own: its flags are those of the command.
+  // These never had flags that differ from those of the command.
   if (name === "cos-rollback") return await runCommand(["rollback", ...args]);
+  if (name === "suc-upgrade") return await runCommand([name, ...args]);
   if (name !== undefined) {
     const [{ runLegacy }, context] = await Promise.all([import("./cmd/legacy/run.ts"), newContext()]);
     await runLegacy(context, name, args);

@@ -2,12 +2,13 @@
 import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
 import type { CommonFlags, CosContext } from "./context.ts";
 import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
-import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, systems, word } from "./flags.ts";
+import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, span, systems, word } from "./flags.ts";
 import type { ResetFlags } from "./reset.ts";
 import type { ConfigFlags } from "./config.ts";
 import type { RebootFlags } from "./reboot.ts";
 import type { LinkFlags } from "./install-links.ts";
 import type { TestFlags } from "./policy.ts";
+import type { SucFlags } from "./suc-upgrade.ts";
 import type { SwitchFlags } from "./switch.ts";
 import type { VerifyFlags } from "./verify.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
@@ -43,6 +44,13 @@ const upgrade = buildCommand<UpgradeFlags, [string?], CosContext>({
       retryBad: word("Install an image that was tried on this machine before and fell back"),
       reboot: word("Reboot when it is done, unless the machine runs that system already"),
       poweroff: word("Power off when it is done, unless the machine runs that system already"),
+      spread: {
+        kind: "parsed",
+        parse: span,
+        optional: true,
+        placeholder: "TIME",
+        brief: "Wait first, for this machine's share of TIME (90s, 30m, 2h): a fleet then does not ask all at once",
+      },
       ...imageFlags,
     },
     positional: { kind: "tuple", parameters: [{ ...imageArgument, optional: true }] },
@@ -360,6 +368,21 @@ const installLinks = buildCommand<LinkFlags, [string], CosContext>({
   },
 });
 
+const sucUpgrade = buildCommand<SucFlags, [], CosContext>({
+  loader: async () => (await import("./suc-upgrade.ts")).runSucUpgrade,
+  parameters: {
+    flags: { verbose: imageFlags.verbose, debug: commonFlags.debug },
+    positional: { kind: "tuple", parameters: [] },
+  },
+  docs: {
+    brief: "In a pod of system-upgrade-controller: make the node's host what the Plan says",
+    fullDescription:
+      "Installs UPGRADE_IMAGE on the host that is mounted at /host (HOST_DIR), else this pod's own image, else its files. Also called as suc-upgrade.\n" +
+      "Ends with 0 once the host runs it; before that it reboots the host and ends with 1, and the next pod finds it done.\n" +
+      "FORCE=true allows what is older. Plans, and the rest of the environment: docs/kubernetes.md.",
+  },
+});
+
 export const application = buildApplication(
   buildRouteMap({
     routes: {
@@ -376,6 +399,7 @@ export const application = buildApplication(
       config,
       installLinks,
       reboot,
+      sucUpgrade,
     },
     docs: {
       brief: "Upgrade, roll back and report on a Linux system whose root is a filesystem image",

@@ -87,3 +87,15 @@ export function seconds(input: string): number {
   if (value < 1) throw new Error(`${JSON.stringify(input)} is no time in seconds (a whole number from 1)`);
   return value;
 }
+
+const UNITS = { s: 1, m: 60, h: 3600 };
+
+/** Seconds; of at most a week. */
+export function span(input: string): number {
+  const [, digits, unit] = /^([0-9]{1,6})([smh])$/.exec(input) ?? [];
+  const value = Number(digits ?? 0) * UNITS[unit as keyof typeof UNITS ?? "s"];
+  if (!(value >= 1 && value <= 7 * 24 * 3600)) {
+    throw new Error(`${JSON.stringify(input)} is no time of up to a week (like 90s, 30m or 2h)`);
+  }
+  return value;
+}

@@ -112,7 +112,7 @@ function waivers({ verify: { value, place, words, origin } }: Settings, system: 
   if (value) return {};
   if (place === "flags") return { waiver: saidBy(system, words) };
   const word = `${words} in ${origin}`;
-  return { settingsWaiver: place === "environment" ? saidBy(system, word) : { word, by: "the settings" } };
+  return { waiverWithoutPolicy: place === "environment" ? saidBy(system, word) : { word, by: "the settings" } };
 }
 
 /** A word of the operator's, and who said it, for the record. */

@@ -20,6 +20,7 @@ export interface UpgradeFlags extends ImageFlags, RestartFlags {
   readonly allowDowngrade?: boolean;
   readonly recovery?: boolean;
   readonly keep?: number;
+  readonly spread?: number;
 }
 
 export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image?: string): Promise<void> {
@@ -36,6 +37,10 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image?: 
       allowDowngrade: flags.allowDowngrade === true ? saidBy(system, "--allow-downgrade") : undefined,
     };
     if (flags.recovery && flags.dryRun) throw noRecoveryPlan();
+    if (flags.spread !== undefined && !flags.dryRun) {
+      const { spread } = await import("../lib/operations/spread.ts");
+      await spread(system, flags.spread, events, signal);
+    }
     if (flags.recovery) {
       const done = await upgradeRecovery(system, settings, events, signal);
       print(flags.json ? resultJson({ recovery: done, warnings }) : renderRecovery(done));

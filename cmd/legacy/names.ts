@@ -6,6 +6,7 @@ export const LEGACY_NAMES = [
   "cos-reset",
   "cos-deploy",
   "cos-rebrand",
+  "suc-upgrade",
   "elemental",
 ] as const;
 /**

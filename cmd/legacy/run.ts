@@ -29,7 +29,7 @@ import { isUsage, type LegacyRequest, type Parsed } from "./request.ts";
 /** Milliseconds in which somebody can still stop the reboot of an upgrade that nobody watches. */
 const REBOOT_DELAY = 5000;
 
-type Tool = Exclude<LegacyName, "cos-rollback">;
+type Tool = Exclude<LegacyName, "cos-rollback" | "suc-upgrade">;
 
 export async function runLegacy(context: CosContext, tool: Tool, words: readonly string[]): Promise<void> {
   const newer = newerCommand(tool, words), statusOf = newer === undefined ? olderStatus : newerStatus;

@@ -11,6 +11,8 @@ import { isDirectory, readOptional } from "./files.ts";
 export interface CredentialOptions {
   /** `--auth-file`. */
   file?: string;
+  /** More files or directories that are asked before the usual ones, and may be missing. */
+  first?: readonly string[];
   /** Runs a helper program; without it they are left out. */
   runHelper?: HelperRunner;
   /** Told of helpers and files that cannot be used; the search goes on. */
@@ -21,10 +23,11 @@ export interface CredentialOptions {
 const IN_DIRECTORY = [".dockerconfigjson", ".dockercfg", "config.json", "auth.json"];
 
 /** In the order in which they are asked; the first that knows the host or a part of the repository's name decides. */
-export function authFilePaths(env: Environment, file?: string): string[] {
+export function authFilePaths(env: Environment, file?: string, first: readonly string[] = []): string[] {
   const home = env("HOME"), runtime = env("XDG_RUNTIME_DIR"), docker = env("DOCKER_CONFIG");
   return [
     file,
+    ...first,
     env("REGISTRY_AUTH_FILE"),
     "/etc/cos/auth.json",
     runtime === undefined ? undefined : `${runtime}/containers/auth.json`,
@@ -36,10 +39,10 @@ export function authFilePaths(env: Environment, file?: string): string[] {
 }
 
 export function credentialLookup(env: Environment, options: CredentialOptions = {}) {
-  const { file, warn = () => {} } = options;
+  const { file, first, warn = () => {} } = options;
   return async (host: string, repository: string, signal?: AbortSignal): Promise<Credentials | undefined> => {
     const asked = new Set<string>();
-    for (const named of authFilePaths(env, file)) {
+    for (const named of authFilePaths(env, file, first)) {
       const wanted = named === file || named === env("REGISTRY_AUTH_FILE");
       const path = await fileIn(named);
       const text = await readOptional(path, () => warn(`The logins in ${path} may not be read.`));

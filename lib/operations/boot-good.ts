@@ -6,6 +6,7 @@ import type { FailedCheck } from "../formats/record.ts";
 import type { System } from "../system/system.ts";
 import { endBootWatch } from "./boot-watch.ts";
 import { clearNextEntry } from "./next-entry.ts";
+import { patiently } from "./patiently.ts";
 import { noteOperation } from "./record-keeping.ts";
 import { Session, type StateOptions, type View } from "./session.ts";
 import { markGood, noteFallback, recordOf } from "./trial.ts";
@@ -25,9 +26,6 @@ export type GoodOutcome =
   | "fell-back"
   /** What runs is not what the default entry starts: nothing was done. */
   | "not-active";
-
-/** A run that begins beside this one at boot ends soon: so long is waited for it. Seconds. */
-const LOCK_WAIT = 300;
 
 /** Throws `CHECK_FAILED`, and what `Session.open` throws. */
 export async function bootGood(
@@ -73,23 +71,13 @@ function nothingToMark(view: View): "not-active" | "already" | undefined {
   return !counted && (known === undefined || known.boot === "good" && !known.armed) ? "already" : undefined;
 }
 
-async function openPatiently(
+function openPatiently(
   system: System,
   settings: StateOptions,
   events: Events,
   signal: AbortSignal,
 ): Promise<Session> {
-  for (let waited = 0;; waited++) {
-    try {
-      return await Session.open(system, settings, events);
-    } catch (thrown) {
-      if (!(thrown instanceof CosError) || thrown.code !== "LOCKED" || waited === LOCK_WAIT) throw thrown;
-      if (waited === 0) {
-        events({ kind: "wait", text: "Another run of cos is at work; waiting for it", seconds: LOCK_WAIT });
-      }
-      await system.wait(1000, signal);
-    }
-  }
+  return patiently(system, events, signal, () => Session.open(system, settings, events));
 }
 
 async function runChecks(

@@ -27,11 +27,12 @@ import type { LayerDecoder } from "../unpack/decoder.ts";
 import { DecoderThread } from "../unpack/decoder-thread.ts";
 import { TreeWriter } from "../unpack/tree-writer.ts";
 import { secondThread } from "./second-thread.ts";
+import type { OwnTree } from "./own-tree.ts";
 import type { Session } from "./session.ts";
 
 export type Source =
   | { kind: "image"; image: ResolvedImage; name: string }
-  | { kind: "directory"; reference: DirectoryReference; name: string };
+  | { kind: "directory"; reference: DirectoryReference; name: string; own?: OwnTree };
 
 export interface InstallSettings {
   /** The least nominal size in bytes. */
@@ -74,6 +75,11 @@ const NEEDED: readonly (readonly [path: string, mode: number])[] = [
   ["usr", 0o755],
   ["usr/local", 0o755],
 ];
+
+/** Undefined for a directory of which nothing says what it is. */
+export function sourceDigest(source: Source): Digest | undefined {
+  return source.kind === "image" ? source.image.digest : source.own?.digest;
+}
 
 /** Compressed bytes of all layers; 0 for a directory. */
 export function announcedBytes(source: Source): number {
@@ -124,7 +130,7 @@ export async function installImage(
     }
     await session.checkpoint();
     const image = source.kind === "image" ? source.image : undefined;
-    return { uuid, files, ...written, digest: image?.digest, indexDigest: image?.indexDigest };
+    return { uuid, files, ...written, digest: sourceDigest(source), indexDigest: image?.indexDigest };
   } catch (thrown) {
     removeTransition(session);
     // A signal also ends the programs that were started: their failure is not the reason.
@@ -167,7 +173,7 @@ async function fill(
   });
   try {
     if (source.kind === "image") await unpackLayers(source.image, writer, new DecoderThread(thread), events, signal);
-    else await copyDirectory(session, source.reference, writer, signal);
+    else await copyDirectory(session, source, writer, signal);
     writer.finish();
   } finally {
     writer.close();
@@ -230,13 +236,19 @@ async function unpackLayers(
   }
 }
 
-async function copyDirectory(session: Session, { path }: DirectoryReference, writer: TreeWriter, signal: AbortSignal) {
+async function copyDirectory(
+  session: Session,
+  { reference: { path }, name, own }: Source & { kind: "directory" },
+  writer: TreeWriter,
+  signal: AbortSignal,
+) {
   const { system: { kernel }, events } = session;
-  events({ kind: "phase", phase: "unpack", text: `Copying ${path}` });
-  const fd = openDirectory(session, path);
+  events({ kind: "phase", phase: "unpack", text: `Copying ${own === undefined ? path : name}` });
+  const fd = own === undefined ? openDirectory(session, path) : kernel.openat(own.fd, ".", O_RDONLY | O_DIRECTORY);
   try {
     let done = 0, last = 0;
     await copyTree(kernel, fd, writer, {
+      ...own !== undefined && { leaveOut: own.leaveOut, leaveOutXattrs: own.leaveOutXattrs, noMounts: true },
       warn: (text) => events({ kind: "warning", text }),
       entry: (bytes) => {
         done += bytes;

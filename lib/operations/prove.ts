@@ -20,8 +20,8 @@ export interface ProofSettings {
   policy: () => Promise<Policy | undefined>;
   /** The operator's word, on the command line, that nothing is to be proven. */
   waiver?: Waiver;
-  /** The same word in the machine's settings: it counts only where no policy says anything of the system. */
-  settingsWaiver?: Waiver;
+  /** The same word from the machine's settings, or a Plan: it counts only where no policy says anything of the system. */
+  waiverWithoutPolicy?: Waiver;
   /** This program was built then, in milliseconds since 1970: no clock can be right that says an earlier time. */
   builtAt: number;
   /** What the running image knows of content trust. */
@@ -63,14 +63,11 @@ export async function prove(
   memory: TrustMemory,
   signal: AbortSignal,
 ): Promise<Verification> {
-  const { waiver, settingsWaiver } = settings, at = new Date(system.now()).toISOString();
-  const skipped = ({ word, by }: Waiver) => ({ scheme: "skipped", word, by, at });
-  if (waiver !== undefined) return skipped(waiver);
+  const { waiver, waiverWithoutPolicy: otherwise } = settings, at = new Date(system.now()).toISOString();
+  if (waiver !== undefined) return { scheme: "skipped", ...waiver, at };
   const policy = await settings.policy();
-  if (policy === undefined) {
-    if (settingsWaiver !== undefined) return skipped(settingsWaiver);
-    throw unproven(source, settings.image);
-  }
+  if (otherwise !== undefined && await saysNothing(policy)) return { scheme: "skipped", ...otherwise, at };
+  if (policy === undefined) throw unproven(source, settings.image);
   const judgement = await judge(system, source, settings, policy, memory, signal);
   switch (judgement.decision.kind) {
     case "trusted":
@@ -78,7 +75,7 @@ export async function prove(
     case "waived":
       // Distributions ship that default for containers: nobody has said it of the machine's own system.
       if (!policy.own && judgement.scope === "default") {
-        if (settingsWaiver !== undefined) return skipped(settingsWaiver);
+        if (otherwise !== undefined) return { scheme: "skipped", ...otherwise, at };
         throw unproven(source, settings.image, policy.origin);
       }
       return {
@@ -106,6 +103,18 @@ export async function proveAndRemember(
   keepTrust(session, memory);
   return verification;
 }
+
+/** Distributions ship for containers a policy that accepts anything: with that alone, nobody has said anything of the system. */
+async function saysNothing(policy: Policy | undefined): Promise<boolean> {
+  if (policy === undefined) return true;
+  const { own, file: { scopes } } = policy;
+  if (own || scopes.some(({ name }) => !UNSAID.test(name))) return false;
+  const requirements = await Promise.all(scopes.map((scope) => policy.prepare(scope)));
+  return requirements.flat().every(({ type }) => type === "insecureAcceptAnything");
+}
+
+/** The default, and what containers ships beside it for a docker daemon's images. */
+const UNSAID = /^(?:default|docker-daemon)$/;
 
 /** Asks the policy, and decides nothing. */
 export async function judge(

@@ -1,5 +1,4 @@
 /** From what the operator named to something that can be installed. */
-import type { Digest } from "../base/digest.ts";
 import type { Events } from "../base/events.ts";
 import type { Endpoint, TlsSettings } from "../formats/endpoint.ts";
 import {
@@ -22,9 +21,12 @@ import type { ImageSource } from "../oci/source.ts";
 import type { System } from "../system/system.ts";
 import { decompress } from "../unpack/decompress.ts";
 import type { Source } from "./install-image.ts";
+import type { OwnTree } from "./own-tree.ts";
 
 export interface SourceSettings {
   image: ImageReference;
+  /** This program's own tree, where `image` is that directory. */
+  own?: OwnTree;
   credentials: CredentialLookup;
   /** Speak to the registry itself without TLS. */
   plainHttp: boolean;
@@ -42,7 +44,9 @@ export interface SourceSettings {
 
 export async function resolveSource(system: System, settings: SourceSettings, signal: AbortSignal): Promise<Source> {
   const { image: reference } = settings, name = formatReference(reference);
-  if (reference.kind === "directory") return { kind: "directory", reference, name };
+  if (reference.kind === "directory") {
+    return { kind: "directory", reference, name: settings.own?.name ?? name, own: settings.own };
+  }
   const source = await sourceOf(reference, system, settings);
   return { kind: "image", image: await resolveImage(source, thisPlatform(), signal), name };
 }
@@ -81,8 +85,4 @@ function thisPlatform(): MachinePlatform {
 /** Undefined for a directory. */
 export function resolvedImage(source: Source): ResolvedImage | undefined {
   return source.kind === "image" ? source.image : undefined;
-}
-
-export function sourceDigest(source: Source): Digest | undefined {
-  return resolvedImage(source)?.digest;
 }

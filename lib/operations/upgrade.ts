@@ -9,7 +9,7 @@ import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../st
 import type { System } from "../system/system.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
 import { keepMenu, type MenuSettings } from "./boot-menu.ts";
-import { announcedBytes, checkSpace, removeTransition, type Source } from "./install-image.ts";
+import { announcedBytes, checkSpace, removeTransition, type Source, sourceDigest } from "./install-image.ts";
 import { floorsOf, judgeAge, originOf, refuseDowngrade } from "./downgrade.ts";
 import { keepLost, prune } from "./keeping.ts";
 import { newImageRecord, noteImages, noteOperation, onTrial, type Waiver } from "./record-keeping.ts";
@@ -24,7 +24,7 @@ import {
 } from "./session.ts";
 import { keepTrust, type TrustMemory, trustMemory } from "./content-trust.ts";
 import { type ProofSettings, prove } from "./prove.ts";
-import { resolvedImage, resolveSource, sourceDigest, type SourceSettings } from "./source.ts";
+import { resolvedImage, resolveSource, type SourceSettings } from "./source.ts";
 import { Hooks, type HookSettings } from "./hooks.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
 import { policyInForce } from "./installed-policy.ts";
@@ -60,6 +60,8 @@ export interface UpgradeSettings extends ImageSettings {
   allowDowngrade?: Waiver;
   /** `--keep`: so many systems stay in all, at least two. */
   keep: number;
+  /** The version that it is known to be older than, whatever the record says; that was allowed. */
+  olderThan?: string;
   /** `--retry-bad`: also an image that fell back on this machine. */
   retryBad: boolean;
 }
@@ -178,7 +180,7 @@ async function planUpgrade(
     before: describeSlots(view),
     keep,
     trial: action !== "install" || !view.state.counts ? 0 : settings.once ? 1 : 3,
-    downgradeFrom: age.older?.floor,
+    downgradeFrom: age.older?.floor ?? settings.olderThan,
     warnings: [warning, age.warning].flatMap((text) => text ?? []),
   };
 }

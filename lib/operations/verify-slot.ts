@@ -10,10 +10,10 @@ import { imagePath } from "../state/slots.ts";
 import type { Slot } from "../state/switch.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
-import { installImage, removeTransition, type Source } from "./install-image.ts";
+import { installImage, removeTransition, type Source, sourceDigest } from "./install-image.ts";
 import { proveAndRemember } from "./prove.ts";
 import { Session } from "./session.ts";
-import { resolveSource, sourceDigest } from "./source.ts";
+import { resolveSource } from "./source.ts";
 import { recordOf } from "./trial.ts";
 import type { ImageSettings } from "./upgrade.ts";
 

@@ -130,6 +130,15 @@ export interface Kernel {
   mountDetached(type: string, source: ByteString, options: MountOptions): number;
   /** The same at a place that all see (move_mount(2), Linux 5.2), until somebody unmounts it. */
   mountAt(path: ByteString, type: string, source: ByteString, options: MountOptions): void;
+  /**
+   * The same tree seen once more, without what is mounted in it: the descriptor is its top, nobody else sees it, and it goes when
+   * the last descriptor is closed (open_tree(2), Linux 5.2).
+   */
+  cloneTree(path: ByteString): number;
+  /** From now on the directory is the root of this whole process, and its working directory. */
+  chroot(path: ByteString): void;
+  /** @param signal its number. */
+  kill(pid: number, signal: number): void;
   getuid(): number;
 }
 

@@ -18,9 +18,14 @@ import {
 
 // `openat2`, `fsopen` and their like have no wrapper in older C libraries: they go through `syscall(2)`. The numbers are the
 // same on all architectures, as for all calls since Linux 5.1 (and 437 as well).
-const NR_move_mount = 429n, NR_fsopen = 430n, NR_fsconfig = 431n, NR_fsmount = 432n, NR_openat2 = 437n;
+const NR_open_tree = 428n,
+  NR_move_mount = 429n,
+  NR_fsopen = 430n,
+  NR_fsconfig = 431n,
+  NR_fsmount = 432n,
+  NR_openat2 = 437n;
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
-const FSOPEN_CLOEXEC = 1, FSMOUNT_CLOEXEC = 1;
+const FSOPEN_CLOEXEC = 1, FSMOUNT_CLOEXEC = 1, OPEN_TREE_CLONE = 1;
 const FSCONFIG_SET_FLAG = 0, FSCONFIG_SET_STRING = 1, FSCONFIG_CMD_CREATE = 6;
 const AT_SYMLINK_NOFOLLOW = 0x100, AT_REMOVEDIR = 0x200, AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS = 0x7ff;
@@ -88,6 +93,10 @@ const SYMBOLS = {
   mount: { parameters: ["buffer", "buffer", "buffer", "u64", "buffer"], result: "i32" },
   umask: { parameters: ["u32"], result: "u32" },
   getuid: { parameters: [], result: "u32" },
+  chroot: { parameters: ["buffer"], result: "i32" },
+  chdir: { parameters: ["buffer"], result: "i32" },
+  kill: { parameters: ["i32", "i32"], result: "i32" },
+  openTree: { name: "syscall", parameters: ["i64", "i32", "buffer", "u32"], result: "i32" },
   openat2: { name: "syscall", parameters: ["i64", "i32", "buffer", "buffer", "i64"], result: "i32" },
   fsopen: { name: "syscall", parameters: ["i64", "buffer", "u32"], result: "i32" },
   fsconfig: { name: "syscall", parameters: ["i64", "i32", "u32", "buffer", "buffer", "i32"], result: "i32" },
@@ -492,6 +501,25 @@ export class LinuxKernel implements Kernel {
     } finally {
       this.close(context);
     }
+  }
+
+  cloneTree(path: ByteString): number {
+    const flags = OPEN_TREE_CLONE | O_CLOEXEC;
+    const tree = this.#check(this.#c.openTree(NR_open_tree, AT_FDCWD, this.#a(path), flags), "open_tree", path);
+    try {
+      return this.openat(tree, ".", O_RDONLY | O_DIRECTORY);
+    } finally {
+      this.close(tree);
+    }
+  }
+
+  chroot(path: ByteString): void {
+    this.#check(this.#c.chroot(this.#a(path)), "chroot", path);
+    this.#check(this.#c.chdir(this.#a("/")), "chdir", "/");
+  }
+
+  kill(pid: number, signal: number): void {
+    this.#check(this.#c.kill(pid, signal), "kill", pid);
   }
 
   getuid(): number {

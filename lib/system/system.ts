@@ -3,11 +3,13 @@ import type { Kernel } from "./kernel.ts";
 import { buildInfo } from "../base/build-info.ts";
 import type { TlsSettings } from "../formats/endpoint.ts";
 import type { HttpSettings, RealHttp } from "./http.ts";
+import type { Power } from "./power.ts";
 import type { Programs } from "./process.ts";
 
 export interface System {
   kernel: Kernel;
   programs: Programs;
+  power: Power;
   /** Milliseconds since 1970. */
   now(): number;
   /** Resolves after so many milliseconds, or rejects with the signal's reason. */
@@ -24,13 +26,16 @@ export interface System {
  * @param http where requests go and whom they trust; without it, as the runtime likes.
  */
 export async function realSystem(http?: () => Promise<HttpSettings>): Promise<System> {
-  const [{ LinuxKernel }, { RealPrograms }] = await Promise.all([
+  const [{ LinuxKernel }, { RealPrograms }, { RealPower }] = await Promise.all([
     import("./linux-kernel.ts"),
     import("./process.ts"),
+    import("./power.ts"),
   ]);
+  const kernel = new LinuxKernel(), programs = new RealPrograms();
   return {
-    kernel: new LinuxKernel(),
-    programs: new RealPrograms(),
+    kernel,
+    programs,
+    power: new RealPower(kernel, programs),
     now: () => Date.now(),
     wait,
     fetch: http === undefined ? (url, init) => fetch(url, init) : lazyFetch(http),

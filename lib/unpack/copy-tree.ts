@@ -24,6 +24,12 @@ const LEFT_EMPTY = new Set(["dev", "host", "mnt", "proc", "run", "sys", "tmp"]);
 const PIECE = 1024 * 1024;
 
 export interface CopyProgress {
+  /** Paths that are left out with all that is in them. */
+  leaveOut?: ReadonlySet<ByteString>;
+  /** Extended attributes that are left out. */
+  leaveOutXattrs?: ReadonlySet<ByteString>;
+  /** Nothing is mounted in the tree: an overlay may give each of its files the device of the layer that it lies in. */
+  noMounts?: boolean;
   warn(text: string): void;
   /** After each entry; may throw to stop. */
   entry(bytes: number): void | Promise<void>;
@@ -37,9 +43,12 @@ export async function copyTree(
   progress: CopyProgress,
 ): Promise<void> {
   const device = deviceOf(kernel.fstat(root));
+  const { leaveOut, leaveOutXattrs = new Set(), noMounts = false } = progress;
   const buffer = new Uint8Array(PIECE);
-  /** First path of each inode that has several. */
-  const linked = new Map<number, ByteString>();
+  /** First path of each inode that has several, by device and number. */
+  const linked = new Map<string, ByteString>();
+  const xattrs = (names: readonly ByteString[], get: (name: ByteString) => Uint8Array) =>
+    readXattrs(names.filter((name) => !leaveOutXattrs.has(name)), get);
 
   const content = (fd: number, size: number, sparse: boolean) => {
     for (let at = 0; at < size;) {
@@ -60,8 +69,9 @@ export async function copyTree(
   const visit = async (dir: number, prefix: ByteString) => {
     for (const { name } of kernel.readDirectory(dir)) {
       const path = `${prefix}${name}`;
-      const status = kernel.statat(dir, name);
-      if (deviceOf(status) !== device) {
+      if (leaveOut?.has(path)) continue;
+      const status = kernel.statat(dir, name), inode = `${deviceOf(status)} ${status.ino}`;
+      if (!noMounts && deviceOf(status) !== device) {
         progress.warn(`Left out what is mounted at ${displayName(path)}.`);
         continue;
       }
@@ -71,7 +81,7 @@ export async function copyTree(
         continue;
       }
       const entry = entryOf(path, type, status);
-      const first = type === "directory" || status.nlink === 1 ? undefined : linked.get(status.ino);
+      const first = type === "directory" || status.nlink === 1 ? undefined : linked.get(inode);
       if (first !== undefined) {
         writer.entry({ ...entry, type: "hardlink", linkName: first, size: 0 });
       } else if (type === "file" || type === "directory") {
@@ -93,7 +103,7 @@ export async function copyTree(
         writer.entry(entry);
         writer.entryEnd();
       }
-      if (first === undefined && type !== "directory" && status.nlink > 1) linked.set(status.ino, path);
+      if (first === undefined && type !== "directory" && status.nlink > 1) linked.set(inode, path);
       await progress.entry(entry.size);
     }
   };
@@ -106,7 +116,7 @@ export async function copyTree(
   writer.endLayer();
 }
 
-function xattrs(names: readonly ByteString[], get: (name: ByteString) => Uint8Array): Map<ByteString, Uint8Array> {
+function readXattrs(names: readonly ByteString[], get: (name: ByteString) => Uint8Array): Map<ByteString, Uint8Array> {
   const found = new Map<ByteString, Uint8Array>();
   for (const name of names) {
     try {

@@ -5,7 +5,7 @@ import { LATE } from "../../scripts/launcher/parts.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
-const SIBLINGS = ["oci", "unpack", "reuse", "image", "state", "boot", "stages", "config"];
+const SIBLINGS = ["oci", "unpack", "reuse", "image", "state", "boot", "stages", "config", "kubernetes"];
 
 /** What the files of a folder may import, besides their own. */
 const ALLOWED: Record<string, readonly string[]> = {

@@ -1,0 +1,102 @@
+import { asCosError } from "../lib/base/errors.ts";
+import { shortDigest } from "../lib/base/digest.ts";
+import type { Events } from "../lib/base/events.ts";
+import { credentialLookup } from "../lib/config/credentials.ts";
+import { environment, helperEnvironment } from "../lib/config/environment.ts";
+import { type PlanEnvironment, planEnvironment } from "../lib/config/plan.ts";
+import { formatReference, parseReference } from "../lib/formats/reference.ts";
+import { askOwnImage } from "../lib/kubernetes/own-image.ts";
+import { enterHost } from "../lib/machine/host-root.ts";
+import { openPod, type Pod } from "../lib/machine/pod.ts";
+import { describeOwnTree, type OwnTree } from "../lib/operations/own-tree.ts";
+import { LEAST_KEPT } from "../lib/operations/keeping.ts";
+import { requireRoot } from "../lib/operations/session.ts";
+import { sucUpgrade } from "../lib/operations/suc-upgrade.ts";
+import { helperRunner } from "../lib/system/credential-helper.ts";
+import type { System } from "../lib/system/system.ts";
+import { renderError } from "../lib/ui/errors.ts";
+import { renderPlan } from "../lib/ui/status.ts";
+import { renderOutcome } from "../lib/ui/suc-upgrade.ts";
+import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+import { imageSettings, machineSettings } from "./settings.ts";
+
+export interface SucFlags extends Pick<CommonFlags, "debug"> {
+  readonly verbose?: boolean;
+}
+
+/** What is to be installed, as `cos upgrade` would be told it, or this pod's own files. */
+interface Target {
+  image: string;
+  tree?: OwnTree;
+  /** The operator named it by running this pod, and in no other way. */
+  ownImage: boolean;
+}
+
+const NOT_DONE = 1;
+
+export async function runSucUpgrade(this: CosContext, flags: SucFlags): Promise<void> {
+  await runJob(this, flags, async ({ system, events, signal, output, print }) => {
+    requireRoot(system);
+    const plan = planEnvironment(environment);
+    using pod = openPod(system.kernel);
+    try {
+      enterHost(system.kernel, system.pid, plan.host);
+      for (const name of plan.unknown) warn(events, `${name} is not read: the recovery system stays as it is.`);
+      const target = await targetOf(system, plan, pod, events, signal), by = `the Plan ${plan.plan}`;
+      const settings = {
+        ...imageSettings(parseReference(target.image), {}, await machineSettings([]), system, events),
+        credentials: credentialLookup(environment, {
+          first: pod.secrets,
+          runHelper: helperRunner(helperEnvironment),
+          warn: (text) => warn(events, text),
+        }),
+        own: target.tree,
+        ...target.ownImage ? { waiverWithoutPolicy: { word: "suc-upgrade on the pod's own image", by } } : {},
+        allowDowngrade: plan.force ? { word: "FORCE=true", by } : undefined,
+        acceptRunning: false,
+        retryBad: false,
+        keep: LEAST_KEPT,
+        once: false,
+        force: plan.force,
+      };
+      const outcome = await sucUpgrade(system, settings, events, signal, (made) => output.err(renderPlan(made)));
+      const text = renderOutcome(outcome, plan.node);
+      pod.lastWord(text);
+      print(text);
+      if (outcome.kind !== "done") this.exitStatus = NOT_DONE;
+    } catch (thrown) {
+      pod.lastWord(renderError(asCosError(thrown), false));
+      throw thrown;
+    }
+  });
+}
+
+async function targetOf(
+  system: System,
+  { image, api, hash, host, plan }: PlanEnvironment,
+  pod: Pod,
+  events: Events,
+  signal: AbortSignal,
+): Promise<Target> {
+  const say = (text: string) => events({ kind: "phase", phase: "resolve", text });
+  if (image !== undefined) {
+    say(`Taking the image that UPGRADE_IMAGE names, ${image}`);
+    return { image, ownImage: false };
+  }
+  const asked = api === undefined || pod.account === undefined
+    ? { why: "this pod has no service account" }
+    : await askOwnImage(system, api, pod.account, signal);
+  if ("image" in asked) {
+    const named = formatReference(asked.image);
+    say(`Taking this pod's own image, ${named}`);
+    return { image: named, ownImage: true };
+  }
+  const name = `the files of this pod (Plan ${plan})`;
+  const tree = await describeOwnTree(system.kernel, pod.tree, { plan: hash, name, mounts: pod.mounts, host });
+  say(`Taking the files of this pod, known as ${shortDigest(tree.digest)}, for ${asked.why}`);
+  return { image: "dir:/", tree, ownImage: true };
+}
+
+function warn(events: Events, text: string): void {
+  events({ kind: "warning", text });
+}

@@ -1,0 +1,60 @@
+/** What system-upgrade-controller, the Plan and Kubernetes tell a pod through its environment. */
+import type { Environment } from "./environment.ts";
+
+export interface PlanEnvironment {
+  /** Where the host's root is mounted: HOST_DIR, else `/host`. */
+  host: string;
+  /** UPGRADE_IMAGE, with the Plan's version as its tag where it has neither tag nor digest. */
+  image?: string;
+  /** FORCE: install also what is older, or says of itself that it is the same. */
+  force: boolean;
+  /** For people, and for the record. */
+  plan: string;
+  node: string;
+  /** What changes whenever the Plan does; empty where nothing tells. */
+  hash: string;
+  /** The cluster's API, and this pod's name there. */
+  api?: { host: string; port: string; pod: string };
+  /** Variables of older scripts that change nothing here, to be told. */
+  unknown: string[];
+}
+
+const UNKNOWN = ["UPGRADE_RECOVERY", "UPGRADE_RECOVERY_ONLY"];
+
+export function planEnvironment(env: Environment): PlanEnvironment {
+  const given = (name: string) => env(name) || undefined;
+  const image = given("UPGRADE_IMAGE"), version = given("SYSTEM_UPGRADE_PLAN_LATEST_VERSION");
+  const host = given("KUBERNETES_SERVICE_HOST"), pod = given("SYSTEM_UPGRADE_POD_NAME");
+  return {
+    host: (given("HOST_DIR") ?? "/host").replace(/\/+$/, ""),
+    image: image === undefined || version === undefined ? image : withTag(image, version),
+    force: isTrue(given("FORCE")),
+    plan: name(given("SYSTEM_UPGRADE_PLAN_NAME")) ?? "(without a name)",
+    node: name(given("SYSTEM_UPGRADE_NODE_NAME")) ?? "This node",
+    hash: given("SYSTEM_UPGRADE_PLAN_LATEST_HASH") ?? "",
+    ...host !== undefined && pod !== undefined && {
+      api: { host, port: given("KUBERNETES_SERVICE_PORT") ?? "443", pod },
+    },
+    unknown: UNKNOWN.filter((one) => isTrue(given(one))),
+  };
+}
+
+/**
+ * As the controller does it with the images of a Plan: only where there is neither tag nor digest, and with "-" for the "+" that
+ * tags cannot hold. A name that is no registry's ("system/cos") stays as it is, to be refused: a tag would make it Docker Hub's.
+ */
+function withTag(image: string, version: string): string {
+  const slash = image.indexOf("/"), first = image.slice(0, Math.max(slash, 0));
+  const isHost = /[.:[]/.test(first) || first === "localhost";
+  const isTagged = image.includes("@") || image.lastIndexOf(":") > image.lastIndexOf("/");
+  return !isHost || isTagged ? image : `${image}:${version.replaceAll("+", "-")}`;
+}
+
+function isTrue(value: string | undefined): boolean {
+  return /^(?:true|yes|on|1)$/i.test(value ?? "");
+}
+
+/** From the environment into a record and onto terminals: nothing but what a name in Kubernetes may be made of. */
+function name(value: string | undefined): string | undefined {
+  return value !== undefined && /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/.test(value) ? value : undefined;
+}
