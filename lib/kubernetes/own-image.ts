@@ -1,4 +1,5 @@
 /** Asking the cluster's API which image this pod runs, by its digest. */
+import { displayText } from "../base/byte-string.ts";
 import { messageOf } from "../base/errors.ts";
 import { isFormatError } from "../formats/format-error.ts";
 import { imageOfPod } from "../formats/pod.ts";
@@ -49,8 +50,15 @@ export async function askOwnImage(
     signal.throwIfAborted();
     if (isFormatError(thrown)) return { why: `the cluster's API ${thrown.message}` };
     const late = thrown instanceof DOMException && thrown.name === "TimeoutError";
-    return { why: `the cluster's API cannot be asked: ${late ? "it does not answer" : messageOf(thrown)}` };
+    return { why: `the cluster's API cannot be asked: ${late ? "it does not answer" : rootOf(thrown)}` };
   }
+}
+
+/** The runtime says "fetch failed", and why only further down. */
+function rootOf(thrown: unknown): string {
+  let at = thrown;
+  while (at instanceof Error && at.cause instanceof Error) at = at.cause;
+  return displayText(messageOf(at), 200);
 }
 
 async function readBody(response: Response): Promise<string> {
