@@ -281,3 +281,29 @@ Deno.test("what is no host's root is refused", async () => {
     assert.deepEqual([status, word.split("\n")[0]], [28, `Error: Cannot work on the host at ${path}: ${why}.`]);
   }
 });
+
+Deno.test("the upgrade image in a real container, as the controller's job runs it", async () => {
+  await using machine = await machineWith("v1");
+  const layout = join(machine.directory, "new");
+  writeSmallOs(layout, { v2: { more } });
+  {
+    await using host = await labHost(machine, "active");
+    assertReboots(await host.container(layout, "v2", { env: PLAN }), OWN);
+  }
+  assert.deepEqual(await versions(machine), ["v2", "v1"]);
+  assert.deepEqual(await heldBy(machine.state), []);
+  {
+    await using state = await mount(machine.state);
+    await using image = await mountImage(join(state.path, "cOS/active.img"));
+    const below = (path: string) => [...Deno.readDirSync(join(image.path, path))].map(({ name }) => name).sort();
+    const own = [...MOUNT_POINTS, "boot", "etc", "oem", "usr"].sort();
+    assert.deepEqual(below(".").filter((name) => name !== "lost+found"), own);
+    assert.deepEqual(below("etc").filter((name) => name !== "mtab"), ["cos", "os-release"]);
+    for (const path of ["dev", "run", "proc", "sys", "tmp"]) assert.deepEqual(below(path), [], path);
+  }
+  await using host = await labHost(machine, "active");
+  assertDone(
+    await host.container(layout, "v2", { env: PLAN, boot: "two" }),
+    /^Done: node-1 runs .* \([0-9a-f]{12}\)\.\n$/,
+  );
+});

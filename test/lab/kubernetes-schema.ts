@@ -76,12 +76,20 @@ const role = z.strictObject({
     verbs: z.array(z.enum(["get", "list", "watch", "create", "update", "patch", "delete"])),
   })),
 });
+const serviceAccount = z.strictObject({ kind: z.literal("ServiceAccount"), name: z.string(), namespace: z.string() });
 const binding = z.strictObject({
   apiVersion: z.literal(`${rbac}/v1`),
   kind: z.literal("RoleBinding"),
   metadata,
   roleRef: z.strictObject({ apiGroup: z.literal(rbac), kind: z.literal("Role"), name: z.string() }),
-  subjects: z.array(z.strictObject({ kind: z.literal("ServiceAccount"), name: z.string(), namespace: z.string() })),
+  subjects: z.array(serviceAccount),
+});
+const clusterBinding = z.strictObject({
+  apiVersion: z.literal(`${rbac}/v1`),
+  kind: z.literal("ClusterRoleBinding"),
+  metadata: z.strictObject({ name: z.string() }),
+  roleRef: z.strictObject({ apiGroup: z.literal(rbac), kind: z.literal("ClusterRole"), name: z.string() }),
+  subjects: z.array(serviceAccount),
 });
 const account = z.strictObject({ apiVersion: z.literal("v1"), kind: z.literal("ServiceAccount"), metadata });
 const secret = z.strictObject({
@@ -119,6 +127,7 @@ const KINDS = {
   Plan: plan,
   Role: role,
   RoleBinding: binding,
+  ClusterRoleBinding: clusterBinding,
   ServiceAccount: account,
   Secret: secret,
   GitRepo: gitRepo,

@@ -23,25 +23,43 @@ export async function umociUnpack(layout: string, tag: string, directory: string
 /** podman: containers/storage as container hosts use it, with the kernel's overlayfs over one directory a layer. */
 export async function podmanTree(layout: string, tag: string): Promise<TreeEntry[]> {
   await using scratch = scratchDirectory("podman");
-  const at = (name: string) => join(scratch.path, name);
+  await using storage = podmanStorage(join(scratch.path, "storage"));
+  const id = await storage.pull(layout, tag);
+  return await listTree((await storage.podman("image", "mount", id)).trim());
+}
+
+export interface PodmanStorage extends AsyncDisposable {
+  podman(...args: string[]): Promise<string>;
+  /** The image's id. */
+  pull(layout: string, tag: string): Promise<string>;
+}
+
+/** A storage of its own in that directory, which is made: `storage.conf` in it names it, and `run` is its XDG_RUNTIME_DIR. */
+export function podmanStorage(directory: string): PodmanStorage {
+  mkdirSync(directory);
+  const at = (name: string) => join(directory, name);
   writeFileSync(
     at("storage.conf"),
     `[storage]\ndriver = "overlay"\nrunroot = "${at("run")}"\ngraphroot = "${at("graph")}"\n`,
   );
   writeFileSync(at("policy.json"), JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }));
-  const env = { CONTAINERS_STORAGE_CONF: at("storage.conf"), XDG_RUNTIME_DIR: at("run"), TMPDIR: scratch.path };
+  const env = { CONTAINERS_STORAGE_CONF: at("storage.conf"), XDG_RUNTIME_DIR: at("run"), TMPDIR: directory };
   mkdirSync(at("run"));
-  // It makes a name of the layout's path, and names hold no capital letters: the path is given from where the layout lies.
-  const cwd = dirname(layout);
-  const podman = (...args: string[]) => peer("podman", ["--log-level=error", ...args], { env, cwd });
-  await using _unmounted = disposable(async () => {
+  const podman = (cwd: string, args: readonly string[]) => peer("podman", ["--log-level=error", ...args], { env, cwd });
+  const { close } = disposable(async () => {
     await run("podman", ["image", "unmount", "--all", "--force"], { env, undoing: true });
     // The driver leaves its own directory mounted over itself.
     await run("sh", ["-c", 'umount "$1" 2>/dev/null || :', "sh", at("graph/overlay")], { undoing: true });
   });
-  const id =
-    (await podman("pull", "--quiet", "--signature-policy", at("policy.json"), `oci:${basename(layout)}:${tag}`)).trim();
-  return await listTree((await podman("image", "mount", id)).trim());
+  return {
+    podman: (...args) => podman(directory, args),
+    pull: async (layout, tag) => {
+      // It makes a name of the layout's path, and names hold no capital letters: the path is given from where the layout lies.
+      const words = ["pull", "--quiet", "--signature-policy", at("policy.json"), `oci:${basename(layout)}:${tag}`];
+      return (await podman(dirname(layout), words)).trim();
+    },
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 /** GNU tar, for one archive without markers. It warns by its exit code 1, which counts as success. */

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { disposable, scratchDirectory } from "./cleanup.ts";
 import { attach, mount } from "./disk.ts";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
+import { podmanStorage } from "./peers.ts";
 import { run } from "./run.ts";
 import { type SmallOsOptions, smallSystem } from "./small-os.ts";
 import { staticFile } from "./static-file.ts";
@@ -42,6 +43,8 @@ export interface LabHost extends AsyncDisposable {
   etc: string;
   /** Runs `suc-upgrade` in a pod whose tree is `tree`. */
   pod(tree: string, options?: PodOptions): Promise<PodRan>;
+  /** Runs it in a container that podman makes of the image. */
+  container(layout: string, tag: string, options?: Pick<PodOptions, "env" | "boot">): Promise<PodRan>;
 }
 
 /** Programs of the host that must never be the real ones. */
@@ -50,7 +53,7 @@ const FAKES = {
   systemctl: '#!/bin/sh\nread -r state < /tmp/state; cp /tmp/later /tmp/state; echo "$state"\n',
 };
 
-const SETUP = `
+const HOST_SETUP = `
 set -e
 for d in bin sbin lib lib64 usr; do mount --bind "/$d" "$host/$d"; done
 mount -t overlay -o "lowerdir=$scratch/fakes:/usr/sbin" fakes "$host/usr/sbin"
@@ -63,8 +66,10 @@ mount --bind "$state" "$host/run/initramfs/cos-state"
 mount --bind "$scratch/cmdline" "$host/proc/cmdline"
 mount --bind "$scratch/boot_id" "$host/proc/sys/kernel/random/boot_id"
 [ -z "$systemd" ] || mkdir -p "$host/run/systemd/system"
+`;
 
-# An overlay, as container runtimes have it, and what they put into it.
+/** An overlay, as container runtimes have it, and what they put into it. */
+const POD_SETUP = `
 pod=$scratch/pod; mkdir -p "$scratch/up/upper" "$scratch/up/work" "$pod"
 mount -t tmpfs none "$scratch/up"; mkdir "$scratch/up/upper" "$scratch/up/work"
 mount -t overlay -o "lowerdir=$tree,upperdir=$scratch/up/upper,workdir=$scratch/up/work" pod "$pod"
@@ -85,13 +90,34 @@ eval "$prepare"
 
 /** Process 1: it hears the signal that would reboot a machine. */
 const FIRST = `
-${SETUP}
+${HOST_SETUP}
 echo systemd > "$host/proc/$$/comm"
 trap 'echo signal >> "$scratch/reboots"' RTMIN+5
+`;
+
+const SUC_UPGRADE = `
+${FIRST}
+${POD_SETUP}
 if [ -z "$kill" ]; then chroot "$pod" /cos.d/suc-upgrade
 else strace -f -qqq -o /dev/null -e "trace=\${kill%% *}" -e "inject=\${kill%% *}:signal=SIGKILL:when=\${kill##* }" chroot "$pod" /cos.d/suc-upgrade
 fi
 exit $?
+`;
+
+/** As the controller's jobs: privileged, and in the host's namespaces for processes, IPC and network. */
+const PODMAN = `
+${FIRST}
+mount -t proc proc /proc
+# The runtime wants one hierarchy of control groups, and not the older ones beside it.
+umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup
+export XDG_RUNTIME_DIR="$scratch/storage/run" TMPDIR="$scratch/storage" CONTAINERS_STORAGE_CONF="$scratch/storage/storage.conf"
+umask 022; set +e
+podman --log-level=error --cgroup-manager=cgroupfs run --rm --privileged --pid=host --ipc=host --network=host --pids-limit=-1 \\
+  --volume "$host:/host:rslave" --volume "$scratch/word:/dev/termination-log" \\
+  --volume "$dist/suc-upgrade:/usr/sbin/suc-upgrade:ro" $variables "$image" /usr/sbin/suc-upgrade
+code=$?
+find /sys/fs/cgroup/libpod_parent -depth -type d -exec rmdir {} + 2>/dev/null
+exit $code
 `;
 
 /** The tree of an image of that version, as a container's root: the lab's usual small system. */
@@ -124,30 +150,38 @@ export async function labHost(
   const put = (name: string, text: string) => Deno.writeTextFileSync(join(scratch, name), text);
   const kept = made.move();
   const { close } = disposable(() => kept.disposeAsync());
+  const start = async (script: string, options: PodOptions, more: Record<string, string>): Promise<PodRan> => {
+    put("word", "");
+    put("reboots", "");
+    put("runtime", "of the runtime\n");
+    put("cmdline", `${options.cmdline ?? "root=LABEL=COS_STATE"}\n`);
+    put("boot_id", `${options.boot ?? "one"}\n`);
+    put("state", `${options.state ?? "running"}\n`);
+    put("later", `${options.later ?? options.state ?? "running"}\n`);
+    const systemd = options.systemd === false ? "" : "1";
+    const variables = { host: root.path, state: state.path, scratch, dist, systemd, ...more };
+    const ran = await runProgram("unshare", [
+      ...["--mount", "--pid", "--fork", "--kill-child"],
+      ...["bash", "-c", script],
+    ], variables);
+    return {
+      ...ran,
+      word: Deno.readTextFileSync(join(scratch, "word")),
+      reboots: Deno.readTextFileSync(join(scratch, "reboots")).split("\n").filter((line) => line !== ""),
+    };
+  };
   return {
     etc: join(scratch, "etc"),
-    pod: async (tree, options = {}) => {
-      put("word", "");
-      put("reboots", "");
-      put("runtime", "of the runtime\n");
-      put("cmdline", `${options.cmdline ?? "root=LABEL=COS_STATE"}\n`);
-      put("boot_id", `${options.boot ?? "one"}\n`);
-      put("state", `${options.state ?? "running"}\n`);
-      put("later", `${options.later ?? options.state ?? "running"}\n`);
-      const { killAt } = options;
-      const variables = {
-        ...{ host: root.path, state: state.path, scratch, tree, dist, prepare: options.prepare ?? "" },
-        systemd: options.systemd === false ? "" : "1",
-        kill: killAt === undefined ? "" : `${killAt.call} ${killAt.n}`,
-        ...options.env,
-      };
-      const words = ["--mount", "--pid", "--fork", "--kill-child", "bash", "-c", FIRST];
-      const ran = await runProgram("unshare", words, variables);
-      return {
-        ...ran,
-        word: Deno.readTextFileSync(join(scratch, "word")),
-        reboots: Deno.readTextFileSync(join(scratch, "reboots")).split("\n").filter((line) => line !== ""),
-      };
+    pod: (tree, options = {}) => {
+      const { killAt, prepare = "", env } = options;
+      const kill = killAt === undefined ? "" : `${killAt.call} ${killAt.n}`;
+      return start(SUC_UPGRADE, options, { tree, prepare, kill, ...env });
+    },
+    container: async (layout, tag, options = {}) => {
+      await using storage = podmanStorage(join(scratch, "storage"));
+      const image = await storage.pull(layout, tag);
+      const variables = Object.entries(options.env ?? {}).map(([name, value]) => `--env=${name}=${value}`).join(" ");
+      return await start(PODMAN, options, { image, variables });
     },
     [Symbol.asyncDispose]: close,
   };

@@ -22,6 +22,7 @@ Deno.test("every example is of its resource's form", () => {
     "ServiceAccount",
     "Role",
     "RoleBinding",
+    "ClusterRoleBinding",
     "GitRepo",
     "fleet.yaml",
   ]);
