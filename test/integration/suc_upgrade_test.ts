@@ -8,7 +8,9 @@ import { mount, mountImage } from "../lab/disk.ts";
 import { heldBy, type LabMachine, labMachine } from "../lab/machine.ts";
 import { labHost, type PodOptions, type PodRan, podTree } from "../lab/pod.ts";
 import { startRegistry } from "../lab/registry.ts";
+import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
+import * as t from "../lab/tar-writer.ts";
 
 const more = mountPoints();
 const PLAN = {
@@ -56,7 +58,10 @@ const OWN = "the files of this pod (Plan os)";
 
 Deno.test("the pod's files without the runtime's become the next system, and the pod after the reboot is done", async () => {
   await using machine = await machineWith("v1");
-  const tree = await podTree(machine, "v2", { more });
+  // What the runtime mounts over is the image's own below; and the runtime labels all files as a container's.
+  const tree = await podTree(machine, "v2", { more: [...more, t.file("etc/hostname", "of the image\n")] });
+  const xattr = (path: string, ...words: string[]) => run("setfattr", ["-n", "security.selinux", ...words, path]);
+  await xattr(join(tree, "etc/os-release"), "-v", "system_u:object_r:container_file_t:s0");
   assertReboots(await pod(machine, tree), OWN);
   assert.deepEqual(await versions(machine), ["v2", "v1"]);
   assert.deepEqual(await heldBy(machine.state), []);
@@ -68,7 +73,9 @@ Deno.test("the pod's files without the runtime's become the next system, and the
       found = names(".").filter((name) => name !== "lost+found");
     // A directory to mount on cannot be told from the image's own, and is empty.
     assert.deepEqual(found, [...own, "cos.d"].sort());
-    assert.deepEqual(names("etc"), ["cos", "os-release"]);
+    assert.deepEqual(names("etc"), ["cos", "hostname", "os-release"]);
+    assert.equal(Deno.readTextFileSync(join(image.path, "etc/hostname")), "of the image\n");
+    assert.equal(await run("getfattr", ["-m", ".*", join(image.path, "etc/os-release")]), "");
     for (const path of ["dev", "run", "proc", "sys", "cos.d"]) assert.deepEqual(names(path), [], path);
   }
   const { slots } = JSON.parse((await machine.must("status", "--json")).out) as {
@@ -254,14 +261,61 @@ Deno.test("two pods at once: one installs, the other waits for it", async () => 
 Deno.test("a pod that was killed is taken up by the next one", async () => {
   await using machine = await machineWith("v1");
   const tree = await podTree(machine, "v2", { more });
-  for (const killAt of [{ call: "linkat", n: 1 }, { call: "renameat", n: 1 }, { call: "renameat", n: 2 }]) {
-    const { status, word } = await pod(machine, tree, { killAt });
-    assert.deepEqual([status, word], [137, ""], killAt.call);
+  for (const call of ["linkat:when=1", "renameat:when=1", "renameat:when=2"]) {
+    const { status, word } = await pod(machine, tree, { inject: call.replace(":", ":signal=SIGKILL:") });
+    assert.deepEqual([status, word], [137, ""], call);
     assert.deepEqual(await heldBy(machine.state), []);
     assert.ok(["v1", "v2"].includes((await versions(machine))[0] ?? ""));
   }
   assertReboots(await pod(machine, tree), OWN);
   assert.deepEqual(await versions(machine), ["v2", "v1"]);
+});
+
+Deno.test("hooks are the host's, run in its root, and see the new system there; the new image's are not run", async () => {
+  await using machine = await machineWith("v1");
+  const tree = await podTree(machine, "v2", { more });
+  const hook = (etc: string, stage: string, text: string) => {
+    const directory = join(etc, `cos/hooks/${stage}.d`);
+    Deno.mkdirSync(directory, { recursive: true });
+    Deno.writeTextFileSync(join(directory, "10-say"), `#!/bin/sh\n${text} >> /tmp/said\n`, { mode: 0o755 });
+  };
+  await using host = await labHost(machine, "active");
+  for (const stage of ["before-upgrade", "post-upgrade"]) {
+    hook(host.etc, stage, `echo "${stage} $(grep VERSION_ID /etc/os-release)"`);
+    hook(join(tree, "etc"), stage, "echo wrong");
+  }
+  hook(host.etc, "after-upgrade", 'echo "after-upgrade $(grep VERSION_ID "$COS_TREE/etc/os-release")"');
+  const ran = await host.pod(tree, { env: PLAN });
+  assertReboots(ran, OWN);
+  assert.equal(
+    Deno.readTextFileSync(join(host.tmp, "said")),
+    "before-upgrade VERSION_ID=v1\nafter-upgrade VERSION_ID=v2\npost-upgrade VERSION_ID=v1\n",
+  );
+});
+
+Deno.test("a host whose kernel has no openat2 is upgraded", async () => {
+  await using machine = await machineWith("v1");
+  const tree = await podTree(machine, "v2", { more });
+  assertReboots(await pod(machine, tree, { inject: "openat2:error=ENOSYS" }), OWN);
+  assert.deepEqual(await versions(machine), ["v2", "v1"]);
+});
+
+Deno.test("a link in the host's configuration leads within the host", async () => {
+  await using machine = await machineWith("v1");
+  const layout = join(machine.directory, "new");
+  writeSmallOs(layout, { v2: { more } });
+  const tree = await podTree(machine, "v2", { more }),
+    policy = (type: string) => JSON.stringify({ default: [{ type }] });
+  // The pod has a file of that name too, and it would allow everything.
+  Deno.writeTextFileSync(join(tree, "etc/cos/linked.json"), policy("insecureAcceptAnything"));
+  await using host = await labHost(machine, "active");
+  Deno.writeTextFileSync(join(host.etc, "cos/linked.json"), policy("reject"));
+  Deno.symlinkSync("/etc/cos/linked.json", join(host.etc, "cos/policy.json"));
+  const { status, reboots } = await host.pod(tree, {
+    env: { ...PLAN, UPGRADE_IMAGE: `oci:/tmp/new:v2` },
+    prepare: `cp -r "${layout}" "$scratch/new"`,
+  });
+  assert.deepEqual([status, reboots], [31, []]);
 });
 
 Deno.test("what is no host's root is refused", async () => {

@@ -16,19 +16,19 @@ import * as t from "./tar-writer.ts";
 export interface PodOptions {
   /** The Plan's and the controller's variables. */
   env?: Record<string, string>;
-  /** What the host says of itself; `systemctl is-system-running` prints it. Default: running. Undefined in a second look: see `later`. */
+  /** What `systemctl is-system-running` says of the host, the first time. Default: running. */
   state?: string;
-  /** And what it says from the second time on. */
+  /** And from the second time on. Default: the same. */
   later?: string;
-  /** systemd runs the host, and is asked by a signal; else the host's own `reboot` is. */
+  /** systemd runs the host, and is asked to reboot by a signal; else the host's own program is. Default: true. */
   systemd?: boolean;
   /** The kernel's random number of this boot. */
   boot?: string;
   cmdline?: string;
   /** Shell commands before it starts; `$host` and `$pod` are the two roots, mounts in them are of this pod alone. */
   prepare?: string;
-  /** Kills the program with SIGKILL at its nth call of that name. */
-  killAt?: { call: string; n: number };
+  /** A fault for strace's `inject=`: `linkat:signal=SIGKILL:when=1`, `openat2:error=ENOSYS`. */
+  inject?: string;
 }
 
 export interface PodRan extends Ran {
@@ -39,8 +39,10 @@ export interface PodRan extends Ran {
 }
 
 export interface LabHost extends AsyncDisposable {
-  /** Files below it are /etc of the host. */
+  /** /etc of the host; goes with it. */
   etc: string;
+  /** /tmp of the host. */
+  tmp: string;
   /** Runs `suc-upgrade` in a pod whose tree is `tree`. */
   pod(tree: string, options?: PodOptions): Promise<PodRan>;
   /** Runs it in a container that podman makes of the image. */
@@ -98,8 +100,8 @@ trap 'echo signal >> "$scratch/reboots"' RTMIN+5
 const SUC_UPGRADE = `
 ${FIRST}
 ${POD_SETUP}
-if [ -z "$kill" ]; then chroot "$pod" /cos.d/suc-upgrade
-else strace -f -qqq -o /dev/null -e "trace=\${kill%% *}" -e "inject=\${kill%% *}:signal=SIGKILL:when=\${kill##* }" chroot "$pod" /cos.d/suc-upgrade
+if [ -z "$inject" ]; then chroot "$pod" /cos.d/suc-upgrade
+else strace -f -qqq -o /dev/null -e "trace=\${inject%%:*}" -e "inject=$inject" chroot "$pod" /cos.d/suc-upgrade
 fi
 exit $?
 `;
@@ -172,10 +174,10 @@ export async function labHost(
   };
   return {
     etc: join(scratch, "etc"),
+    tmp: scratch,
     pod: (tree, options = {}) => {
-      const { killAt, prepare = "", env } = options;
-      const kill = killAt === undefined ? "" : `${killAt.call} ${killAt.n}`;
-      return start(SUC_UPGRADE, options, { tree, prepare, kill, ...env });
+      const { inject = "", prepare = "", env } = options;
+      return start(SUC_UPGRADE, options, { tree, prepare, inject, ...env });
     },
     container: async (layout, tag, options = {}) => {
       await using storage = podmanStorage(join(scratch, "storage"));
