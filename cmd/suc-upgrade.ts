@@ -91,7 +91,7 @@ async function targetOf(
     say(`Taking this pod's own image, ${named}`);
     return { image: named, ownImage: true };
   }
-  const name = `the files of this pod (Plan ${plan})`;
+  const name = `the files of a pod of Plan ${plan}`;
   const tree = await describeOwnTree(system.kernel, pod.tree, { plan: hash, name, mounts: pod.mounts, host });
   say(`Taking the files of this pod, known as ${shortDigest(tree.digest)}, for ${asked.why}`);
   return { image: "dir:/", tree, ownImage: true };

@@ -3,7 +3,6 @@ import type { Events } from "../base/events.ts";
 import type { Digest } from "../base/digest.ts";
 import { CosError, messageOf } from "../base/errors.ts";
 import { OBSTACLES } from "../boot/counter.ts";
-import { formatReference } from "../formats/reference.ts";
 import type { ImageRecord, Verification } from "../formats/record.ts";
 import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
@@ -211,7 +210,7 @@ async function applyUpgrade(
   settings: UpgradeSettings,
   signal: AbortSignal,
 ): Promise<void> {
-  const { system } = session, source = formatReference(settings.image);
+  const { system } = session, source = plan.source.name;
   switch (plan.action) {
     case "nothing":
       return;

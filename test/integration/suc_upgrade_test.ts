@@ -54,7 +54,7 @@ function assertDone({ status, word, out, reboots, err }: PodRan, words: RegExp):
   assert.doesNotMatch(err, /Making the new image/);
 }
 
-const OWN = "the files of this pod (Plan os)";
+const OWN = "the files of a pod of Plan os";
 
 Deno.test("the pod's files without the runtime's become the next system, and the pod after the reboot is done", async () => {
   await using machine = await machineWith("v1");
@@ -78,11 +78,12 @@ Deno.test("the pod's files without the runtime's become the next system, and the
     assert.equal(await run("getfattr", ["-m", ".*", join(image.path, "etc/os-release")]), "");
     for (const path of ["dev", "run", "proc", "sys", "cos.d"]) assert.deepEqual(names(path), [], path);
   }
-  const { slots } = JSON.parse((await machine.must("status", "--json")).out) as {
-    slots: { verification: { scheme: string; word: string; by: string } }[];
+  const { slots: [active] } = JSON.parse((await machine.must("status", "--json")).out) as {
+    slots: { source: string; verification: { scheme: string; word: string; by: string } }[];
   };
-  const { scheme, word, by } = slots[0]?.verification ?? {};
-  assert.deepEqual({ scheme, word, by }, {
+  const { scheme, word, by } = active?.verification ?? {};
+  assert.deepEqual({ source: active?.source, scheme, word, by }, {
+    source: OWN,
     scheme: "skipped",
     word: "suc-upgrade on the pod's own image",
     by: "the Plan os",
@@ -95,7 +96,7 @@ Deno.test("the pod's files without the runtime's become the next system, and the
 
   assertDone(
     await pod(machine, tree, { boot: "two" }),
-    /^Done: node-1 runs the files of this pod \(Plan os\) \([0-9a-f]{12}\)\.\n$/,
+    /^Done: node-1 runs the files of a pod of Plan os \([0-9a-f]{12}\)\.\n$/,
   );
   // FORCE compares what it is, and is no reason to reboot for ever.
   assertDone(await pod(machine, tree, { boot: "two", env: { FORCE: "true" } }), /\([0-9a-f]{12}\)\.\n$/);
@@ -113,7 +114,7 @@ Deno.test("what is older than the host is refused without a reboot, unless it is
   assert.deepEqual([refused.status, refused.reboots], [33, []]);
   assert.equal(
     refused.word,
-    "Error: Refused the files of this pod (Plan os): it is older (version 1.0.0) than what this machine runs (2.0.0).\n" +
+    "Error: Refused the files of a pod of Plan os: it is older (version 1.0.0) than what this machine runs (2.0.0).\n" +
       "  If an older one is really meant, say FORCE=true in the Plan's envs; it is recorded.\n",
   );
   assertReboots(await pod(machine, tree, { env: { FORCE: "true" } }), OWN);
@@ -202,7 +203,7 @@ Deno.test("a host that fell back is told of once a pod, and never rebooted again
     assert.deepEqual([status, reboots], [40, []]);
     assert.match(
       word,
-      /^Error: Refused the files of this pod \(Plan os\): this machine was rebooted into it at \S+, and came up with another system\.\n/,
+      /^Error: Refused the files of a pod of Plan os: this machine was rebooted into it at \S+, and came up with another system\.\n/,
     );
   }
   // A mended image is another one.
