@@ -6,7 +6,7 @@ import { etcRoom } from "../lab/etc-room.ts";
 import { runProgram } from "../lab/machine.ts";
 import { staticFile } from "../lab/static-file.ts";
 
-const NAMES = ["cos-upgrade", "cos-rollback", "cos-reset", "cos-deploy", "cos-rebrand"];
+const NAMES = ["cos-upgrade", "cos-rollback", "cos-reset", "cos-deploy", "cos-rebrand", "suc-upgrade"];
 
 Deno.test("links are made once, lead to the file, are taken away again, and nothing of others is touched", async () => {
   await using scratch = scratchDirectory("links");
@@ -28,9 +28,9 @@ Deno.test("links are made once, lead to the file, are taken away again, and noth
     28,
     `Error: Cannot make the link ${sbin}/cos-reset: something else stands there.`,
   ]);
-  assert.deepEqual(links(), ["cos-rebrand", "cos-reset", "cos-rollback", "cos-upgrade"]);
+  assert.deepEqual(links(), ["cos-rebrand", "cos-reset", "cos-rollback", "cos-upgrade", "suc-upgrade"]);
   const removed = await cos("--remove", "--json");
-  assert.deepEqual(JSON.parse(removed.out).changed, ["cos-upgrade", "cos-rollback", "cos-rebrand"]);
+  assert.deepEqual(JSON.parse(removed.out).changed, ["cos-upgrade", "cos-rollback", "cos-rebrand", "suc-upgrade"]);
   assert.deepEqual(links(), ["cos-reset"]);
   assert.equal((await cos("--remove")).out, "There are no links of ours.\n");
   const nowhere = await runProgram(program, ["install-links", join(scratch.path, "no")]);
