@@ -188,12 +188,14 @@ async function bootAndRollBack(machine: VmMachine): Promise<void> {
   {
     await using v1 = await machine.boot();
     assert.equal(v1.up.version, versionOf("v1"));
-    const { oneImage } = await v1.status();
-    // Cut after its switch: there is nothing left to do.
-    if (!oneImage) await v1.must("rollback");
+    const { slots: [active] } = await v1.status();
+    // Once v1 is the active system, by the cut rollback or by what has mended it, another one would lead away from it.
+    if (active?.running !== true) await v1.must("rollback");
     await v1.reboot();
   }
   await using v1 = await bootInto(machine, "v1", "active");
   assert.doesNotMatch(v1.up.cmdline, /cos\.tries_left|upgrade_failure/);
-  assert.deepEqual(slotsOf(await v1.status()), ["active: 1.0.0 good, running", "passive: the same"]);
+  const [active, passive = ""] = slotsOf(await v1.status());
+  assert.equal(active, "active: 1.0.0 good, running");
+  assert.ok(["passive: the same", "passive: 2.0.1 bad"].includes(passive), passive);
 }
