@@ -9,6 +9,7 @@ import type { RebootFlags } from "./reboot.ts";
 import type { LinkFlags } from "./install-links.ts";
 import type { TestFlags } from "./policy.ts";
 import type { SucFlags } from "./suc-upgrade.ts";
+import type { RollbackFlags } from "./rollback.ts";
 import type { SwitchFlags } from "./switch.ts";
 import type { VerifyFlags } from "./verify.ts";
 import type { UpgradeFlags } from "./upgrade.ts";
@@ -67,11 +68,14 @@ const upgrade = buildCommand<UpgradeFlags, [string?], CosContext>({
   },
 });
 
+const retryBadSystem = word("Switch to a system that was tried on this machine before and fell back");
+
 const switchCommand = buildCommand<SwitchFlags, [string], CosContext>({
   loader: async () => (await import("./switch.ts")).runSwitch,
   parameters: {
     flags: {
       acceptRunning: word("The running system is still on trial, and it is good (as cos boot good says it)"),
+      retryBad: retryBadSystem,
       ...commonFlags,
     },
     positional: {
@@ -109,9 +113,12 @@ const reset = buildCommand<ResetFlags, [string?], CosContext>({
   },
 });
 
-const rollback = buildCommand<CommonFlags, [], CosContext>({
+const rollback = buildCommand<RollbackFlags, [], CosContext>({
   loader: async () => (await import("./rollback.ts")).runRollback,
-  parameters: { flags: commonFlags, positional: { kind: "tuple", parameters: [] } },
+  parameters: {
+    flags: { retryBad: retryBadSystem, ...commonFlags },
+    positional: { kind: "tuple", parameters: [] },
+  },
   docs: {
     brief: "Make the passive system the active one again",
     fullDescription:

@@ -7,21 +7,26 @@ import { noteImages, noteOperation, onTrial } from "./record-keeping.ts";
 import { refuseNamelessRunning, Session, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
-import { CANNOT_MARK, notArmed, noteFallback, recordOf } from "./trial.ts";
+import { CANNOT_MARK, notArmed, noteFallback, recordOf, refuseBadSystem } from "./trial.ts";
 
 export interface RollbackResult {
   before: SlotSummary[];
   after: SlotSummary[];
 }
 
-/** Throws `NO_FALLBACK`, `INCOMPLETE_SYSTEM` and what `Session.open` throws. */
+export interface RollbackSettings extends StateOptions {
+  /** Also to a system that was tried here before and fell back. */
+  retryBad: boolean;
+}
+
+/** Throws `NO_FALLBACK`, `INCOMPLETE_SYSTEM`, `KNOWN_BAD` and what `Session.open` throws. */
 export async function rollback(
   system: System,
-  options: StateOptions,
+  settings: RollbackSettings,
   events: Events,
   signal: AbortSignal,
 ): Promise<RollbackResult> {
-  await using session = await Session.open(system, options, events);
+  await using session = await Session.open(system, settings, events);
   session.inspect();
   noteFallback(session);
   const view = session.look(), before = describeSlots(view);
@@ -31,10 +36,11 @@ export async function rollback(
   if (plan === undefined) throw noFallback(view);
   // A system that lost its kernel must not become the default, whoever wants it.
   if (view.state.images.get(view.state.names.passive ?? -1)?.broken) throw brokenTarget(view);
+  const found = recordOf(view, "passive");
+  refuseBadSystem(view, found?.image, settings.retryBad);
   signal.throwIfAborted();
   const warnings = arm === "cannot" ? [notArmed(CANNOT_MARK)] : [];
   for (const text of warnings) events({ kind: "warning", text });
-  const found = recordOf(view, "passive");
   const forget = noteImages(
     session,
     arm === "yes" && found?.image ? { [found.uuid]: onTrial(found.image) } : {},

@@ -16,15 +16,17 @@ import { rollback } from "./rollback.ts";
 import { refuseNamelessRunning, Session, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
 import { switchSlots } from "./switch-slots.ts";
-import { noteFallback, refuseOnTrial } from "./trial.ts";
+import { noteFallback, refuseBadSystem, refuseOnTrial } from "./trial.ts";
 
 export interface SwitchToSettings extends StateOptions {
   /** `passive`, or the version, UUID or digest of a kept system, or how one of them begins. */
   to: string;
   acceptRunning: boolean;
+  /** Also to a system that was tried here before and fell back. */
+  retryBad: boolean;
 }
 
-/** Throws `NO_FALLBACK`, `INCOMPLETE_SYSTEM`, `ON_TRIAL` and what `Session.open` throws. */
+/** Throws `NO_FALLBACK`, `INCOMPLETE_SYSTEM`, `ON_TRIAL`, `KNOWN_BAD` and what `Session.open` throws. */
 export async function switchTo(
   system: System,
   settings: SwitchToSettings,
@@ -40,6 +42,7 @@ export async function switchTo(
   const target = chosen(view, readKept(kernel, fd), settings.to);
   refuseOnTrial(view, settings.acceptRunning);
   const marks = inspect(session, target), known = view.record.record.images[target.uuid];
+  refuseBadSystem(view, known, settings.retryBad);
   signal.throwIfAborted();
   kernel.linkat(fd, `${IMAGE_DIRECTORY}/${target.file}`, fd, imagePath("transition"));
   try {

@@ -37,17 +37,34 @@ export function refuseOnTrial(view: View, accepted: boolean): void {
 /** Throws `KNOWN_BAD`. */
 export function refuseKnownBad(record: InstallRecord, digest: string | undefined, retry: boolean): void {
   const bad = digest === undefined ? undefined : knownBad(record, digest);
-  if (bad === undefined || retry) return;
-  throw new CosError(
-    "KNOWN_BAD",
-    `Refused ${bad.source} (${
-      shortDigest(bad.digest as `sha256:${string}`)
-    }): it was tried here before, and ${bad.why}.`,
-    {
-      hint: "Publish a mended image, or try this one again with: --retry-bad",
-      details: { digest: bad.digest, at: bad.at },
-    },
+  if (bad !== undefined && !retry) {
+    throw refusedAsBad(bad, bad.why, "Publish a mended image, or try this one again with: --retry-bad", bad.at);
+  }
+}
+
+/** The same for a system that is here already. Throws `KNOWN_BAD`. */
+export function refuseBadSystem({ record }: View, image: ImageRecord | undefined, retry: boolean): void {
+  if (image?.boot !== "bad" || retry) return;
+  const { source, digest } = image, bad = digest === undefined ? undefined : knownBad(record.record, digest);
+  throw refusedAsBad(
+    { source, digest },
+    bad?.why ?? "it did not come up",
+    "The other system stays the default. If it is really meant, try it again with: --retry-bad",
+    bad?.at,
   );
+}
+
+function refusedAsBad(
+  { source, digest }: { source: string; digest?: string },
+  why: string,
+  hint: string,
+  at?: string,
+): CosError {
+  const name = digest === undefined ? source : `${source} (${shortDigest(digest as `sha256:${string}`)})`;
+  return new CosError("KNOWN_BAD", `Refused ${name}: it was tried here before, and ${why}.`, {
+    hint,
+    details: { ...digest !== undefined && { digest }, ...at !== undefined && { at } },
+  });
 }
 
 /** Why GRUB does not count here, for programs and for people. */

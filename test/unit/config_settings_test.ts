@@ -17,7 +17,10 @@ const source = (place: Place, values: Record<string, string>): SettingsSource =>
 function rootWith(files: Record<string, string>): { path: string } & AsyncDisposable {
   const scratch = scratchDirectory("settings");
   for (const [path, text] of Object.entries(files)) {
-    Deno.mkdirSync(`${scratch.path}${path.slice(0, path.lastIndexOf("/"))}`, { recursive: true });
+    const directory = `${scratch.path}${path.slice(0, path.lastIndexOf("/"))}`;
+    Deno.mkdirSync(directory, { recursive: true });
+    // Whatever the umask is: a test that opened the kernel in this process took it away.
+    Deno.chmodSync(directory, 0o755);
     Deno.writeTextFileSync(`${scratch.path}${path}`, text);
     Deno.chmodSync(`${scratch.path}${path}`, 0o644);
   }
