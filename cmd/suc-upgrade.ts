@@ -4,7 +4,7 @@ import type { Events } from "../lib/base/events.ts";
 import { credentialLookup } from "../lib/config/credentials.ts";
 import { environment, helperEnvironment } from "../lib/config/environment.ts";
 import { type PlanEnvironment, planEnvironment } from "../lib/config/plan.ts";
-import { formatReference, parseReference } from "../lib/formats/reference.ts";
+import { formatReference, type ImageReference, parseReference } from "../lib/formats/reference.ts";
 import { askOwnImage } from "../lib/kubernetes/own-image.ts";
 import { enterHost } from "../lib/machine/host-root.ts";
 import { openPod, type Pod } from "../lib/machine/pod.ts";
@@ -24,9 +24,9 @@ export interface SucFlags extends Pick<CommonFlags, "debug"> {
   readonly verbose?: boolean;
 }
 
-/** What is to be installed, as `cos upgrade` would be told it, or this pod's own files. */
+/** What is to be installed: an image, or this pod's own files. */
 interface Target {
-  image: string;
+  image: ImageReference;
   tree?: OwnTree;
   /** The operator named it by running this pod, and in no other way. */
   ownImage: boolean;
@@ -44,7 +44,7 @@ export async function runSucUpgrade(this: CosContext, flags: SucFlags): Promise<
       for (const name of plan.unknown) warn(events, `${name} is not read: the recovery system stays as it is.`);
       const target = await targetOf(system, plan, pod, events, signal), by = `the Plan ${plan.plan}`;
       const settings = {
-        ...imageSettings(parseReference(target.image), {}, await machineSettings([]), system, events),
+        ...imageSettings(target.image, {}, await machineSettings([]), system, events),
         credentials: credentialLookup(environment, {
           first: pod.secrets,
           runHelper: helperRunner(helperEnvironment),
@@ -81,20 +81,19 @@ async function targetOf(
   const say = (text: string) => events({ kind: "phase", phase: "resolve", text });
   if (image !== undefined) {
     say(`Taking the image that UPGRADE_IMAGE names, ${image}`);
-    return { image, ownImage: false };
+    return { image: parseReference(image), ownImage: false };
   }
   const asked = api === undefined || pod.account === undefined
     ? { why: "this pod has no service account" }
     : await askOwnImage(system, api, pod.account, signal);
   if ("image" in asked) {
-    const named = formatReference(asked.image);
-    say(`Taking this pod's own image, ${named}`);
-    return { image: named, ownImage: true };
+    say(`Taking this pod's own image, ${formatReference(asked.image)}`);
+    return { image: asked.image, ownImage: true };
   }
   const name = `the files of a pod of Plan ${plan}`;
   const tree = await describeOwnTree(system.kernel, pod.tree, { plan: hash, name, mounts: pod.mounts, host });
   say(`Taking the files of this pod, known as ${shortDigest(tree.digest)}, for ${asked.why}`);
-  return { image: "dir:/", tree, ownImage: true };
+  return { image: { kind: "directory", path: "/" }, tree, ownImage: true };
 }
 
 function warn(events: Events, text: string): void {

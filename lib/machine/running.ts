@@ -20,7 +20,18 @@ export function usedImages(kernel: Kernel, pid: number): LoopBacking[] {
   }
   return names.flatMap((name) => {
     const number = /^loop([0-9]+)$/.exec(name)?.[1];
-    if (number === undefined || readTextFile(`/sys/block/${name}/loop/backing_file`) === undefined) return [];
+    if (number === undefined || !isAttached(name)) return [];
     return loopBacking(kernel, pid, Number(number)) ?? [];
   });
+}
+
+/** The file of a device that is being freed just now is there still, and cannot be read any more (ENODEV). */
+function isAttached(name: string): boolean {
+  try {
+    return readTextFile(`/sys/block/${name}/loop/backing_file`) !== undefined;
+  } catch (thrown) {
+    // The runtime has no name for this one.
+    if (thrown instanceof Error && thrown.message.includes("(os error 19)")) return false;
+    throw thrown;
+  }
 }

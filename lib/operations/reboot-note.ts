@@ -8,7 +8,7 @@ import { noteOperation } from "./record-keeping.ts";
 import type { Session, View } from "./session.ts";
 import { recordOf } from "./trial.ts";
 
-const KIND = "reboot";
+const KIND = "suc-upgrade";
 /** The kernel makes a new one at each boot (random(4)). */
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
@@ -20,7 +20,14 @@ export function bootId(): string {
 export function noteReboot(session: Session, image: string): void {
   const active = recordOf(session.look(), "active");
   const at = new Date(session.system.now()).toISOString();
-  noteOperation(session, { kind: KIND, at, outcome: "asked for", image, uuid: active?.uuid, boot: bootId() });
+  noteOperation(session, {
+    kind: KIND,
+    at,
+    outcome: "a reboot was asked for",
+    image,
+    uuid: active?.uuid,
+    boot: bootId(),
+  });
 }
 
 /** When a reboot into the active system was asked for that has led elsewhere; undefined where there was none. */

@@ -19,6 +19,7 @@ Deno.test("links are made once, lead to the file, are taken away again, and noth
   assert.deepEqual([made.status, made.out], [0, `Made in ${sbin}: ${NAMES.join(", ")}\n`], made.err);
   assert.equal(Deno.readLinkSync(join(sbin, "cos-upgrade")), "../bin/cos");
   assert.equal((await runProgram(join(sbin, "cos-upgrade"), ["--help"])).out.split(" ")[1], "cos-upgrade");
+  assert.match((await runProgram(join(sbin, "suc-upgrade"), ["--help"])).out, /^USAGE\n {2}cos suc-upgrade /);
   assert.equal((await cos()).out, "They are all there already.\n");
   Deno.removeSync(join(sbin, "cos-reset"));
   Deno.writeTextFileSync(join(sbin, "cos-reset"), "#!/bin/sh\n");

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot, type Booted, MOUNT_POINTS } from "../lab/booted.ts";
-import { mount } from "../lab/disk.ts";
+import { attach, mount } from "../lab/disk.ts";
 import { staticFile } from "../lab/static-file.ts";
-import { type LabMachine, labMachine } from "../lab/machine.ts";
+import { type LabMachine, labMachine, runProgram } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
@@ -167,4 +167,14 @@ Deno.test("output that nobody takes stops nothing", async () => {
   const args = ["-c", 'exec "$@" >/dev/full 2>/dev/full', "sh", await staticFile(), ...words];
   assert.equal((await new Deno.Command("sh", { args, stdin: "null" }).output()).code, 0);
   assert.deepEqual(await versions(machine), { active: "v2", passive: "v1", labels: LABELS });
+});
+
+Deno.test("a loop device that is freed while it is looked at is none", async () => {
+  await using machine = await machineWith("v1");
+  await using held = await attach(join(machine.directory, "os/index.json"), ["--read-only"]);
+  const path = `/sys/block/${held.device.split("/").at(-1)}/loop/backing_file`;
+  const words = [await staticFile(), "status", "--state", machine.state];
+  const fault = ["-f", "-qqq", "-o", "/dev/null", "-P", path, "-e", "inject=read:error=ENODEV"];
+  const { status, err } = await runProgram("strace", [...fault, ...words]);
+  assert.equal(status, 0, err);
 });

@@ -272,6 +272,25 @@ Deno.test("a pod that was killed is taken up by the next one", async () => {
   assert.deepEqual(await versions(machine), ["v2", "v1"]);
 });
 
+Deno.test("a policy decides over the pod's files; what distributions ship for containers is none, unless it refuses", async () => {
+  await using machine = await machineWith("v1");
+  const tree = await podTree(machine, "v2", { more });
+  await using host = await labHost(machine, "active");
+  const directory = join(host.etc, "containers");
+  Deno.mkdirSync(directory);
+  const accept = [{ type: "insecureAcceptAnything" }], reject = [{ type: "reject" }];
+  const write = (path: string, value: unknown) => Deno.writeTextFileSync(path, JSON.stringify(value));
+  write(join(directory, "policy.json"), { default: reject });
+  assert.equal((await host.pod(tree, { env: PLAN })).status, 31);
+  write(join(host.etc, "cos/policy.json"), { default: accept });
+  assert.equal((await host.pod(tree, { env: PLAN })).status, 31);
+  write(join(host.etc, "cos/policy.json"), { default: reject, transports: { directory: { "": accept } } });
+  assertReboots(await host.pod(tree, { env: PLAN }), OWN);
+  Deno.removeSync(join(host.etc, "cos/policy.json"));
+  write(join(directory, "policy.json"), { default: accept, transports: { "docker-daemon": { "": accept } } });
+  assertReboots(await host.pod(tree, { env: PLAN }), OWN);
+});
+
 Deno.test("hooks are the host's, run in its root, and see the new system there; the new image's are not run", async () => {
   await using machine = await machineWith("v1");
   const tree = await podTree(machine, "v2", { more });
