@@ -366,3 +366,36 @@ Deno.test("upgrade --try: one boot, kept only if it is marked good; refused wher
   assert.equal((await booted.cos("boot", "install", "--remove")).status, 0);
   assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v3", "--no-verify", "--try")).status, 43);
 });
+
+Deno.test("a system that fell back here is neither rolled back to nor switched to, unless that is meant", async () => {
+  await using machine = await countingMachine();
+  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  for (let tries = 0; tries < 4; tries++) await chooseEntry(machine.state);
+  {
+    await using booted = await boot(machine, "passive", { cmdline: "upgrade_failure" });
+    await good(booted);
+  }
+  {
+    // As a cut in the middle of the operator's rollback has left it.
+    await using state = await mount(machine.state, "rw");
+    const at = (name: string) => join(state.path, "cOS", name);
+    for (const [from, to] of [["active.img", "x"], ["passive.img", "active.img"], ["x", "passive.img"]]) {
+      Deno.renameSync(at(from ?? ""), at(to ?? ""));
+    }
+    await new Deno.Command("grub-editenv", {
+      args: [join(state.path, "boot_assessment"), "unset", "cos_tries"],
+    }).output();
+  }
+  await machine.must("repair");
+  const before = await states(machine);
+  assert.deepEqual(before, { active: "v1 new", passive: "v2 bad" });
+  for (const words of [["rollback"], ["switch", "passive"]]) {
+    const { status, err } = await machine.cos(...words);
+    assert.equal(status, 40, err);
+    assert.match(err, /^Error: Refused oci:\S+os:v2 \(\w+\): it was tried here before, and it did not come up\.$/m);
+    assert.match(err, /try it again with: --retry-bad/);
+    assert.deepEqual(await states(machine), before);
+  }
+  await machine.must("rollback", "--retry-bad");
+  assert.deepEqual(await states(machine), { active: "v2 trying", passive: "v1 new" });
+});

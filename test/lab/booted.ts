@@ -71,7 +71,7 @@ export async function boot(
   const told = join(machine.directory, "cmdline");
   Deno.writeTextFileSync(told, `${cmdline ?? Deno.readTextFileSync("/proc/cmdline").trim()}\n`);
   const { path: etcPath } = made.use(scratchDirectory("etc"));
-  await run("cp", ["-a", join(root.path, "etc/."), etcPath]);
+  await run("cp", ["-a", `${root.path}/etc/.`, etcPath]);
   for (const [path, text] of Object.entries(etc)) {
     Deno.mkdirSync(dirname(join(etcPath, path)), { recursive: true });
     Deno.writeTextFileSync(join(etcPath, path), text, { mode: text.startsWith("#!") ? 0o755 : 0o644 });
