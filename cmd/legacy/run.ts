@@ -183,7 +183,7 @@ function quiet(job: Job): Job {
     events: (event) => {
       if (event.kind === "warning") job.events(event);
     },
-    output: { ...output, terminal: output.terminal, width: output.width, err: () => undefined },
+    output: { ...output, err: () => undefined },
     print: () => undefined,
   };
 }
