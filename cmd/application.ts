@@ -9,6 +9,7 @@ import type { RebootFlags } from "./reboot.ts";
 import type { LinkFlags } from "./install-links.ts";
 import type { TestFlags } from "./policy.ts";
 import type { SucFlags } from "./suc-upgrade.ts";
+import type { PinFlags } from "./pin.ts";
 import type { RollbackFlags } from "./rollback.ts";
 import type { SwitchFlags } from "./switch.ts";
 import type { VerifyFlags } from "./verify.ts";
@@ -110,6 +111,27 @@ const reset = buildCommand<ResetFlags, [string?], CosContext>({
     fullDescription:
       "Writes the recovery system (or IMAGE) as the new active system beside the old ones, checks it, and only then lets it take both names.\n" +
       "At every instant something boots. Refused where the machine runs from one of the slots.",
+  },
+});
+
+const pin = buildCommand<PinFlags, [string], CosContext>({
+  loader: async () => (await import("./pin.ts")).runPin,
+  parameters: {
+    flags: { remove: word("It need not stay any longer"), ...commonFlags },
+    positional: {
+      kind: "tuple",
+      parameters: [{
+        parse: String,
+        placeholder: "SYSTEM",
+        brief: "active, passive, or a system's version, or how its UUID or digest begins (see cos status)",
+      }],
+    },
+  },
+  docs: {
+    brief: "Keep a system for good",
+    fullDescription:
+      "Whatever upgrades, rollbacks and resets put in its place, cos switch can go to it. It takes its space on the state partition, and\n" +
+      "is not counted among those that --keep keeps.",
   },
 });
 
@@ -397,6 +419,7 @@ export const application = buildApplication(
       upgrade,
       rollback,
       switch: switchCommand,
+      pin,
       reset,
       status,
       repair,

@@ -29,10 +29,14 @@ export async function keepLost(session: Session, view: View, keeps: Slot, keep: 
   };
 }
 
-/** After a switch: of the kept ones as many stay as there is room for, those that were installed last. What has a slot is no kept one. */
+/**
+ * After a switch: of the kept ones as many stay as there is room for, those that were installed last. What has a slot is no kept
+ * one; what is pinned stays, and takes nobody's place.
+ */
 export async function prune(session: Session, keep: number): Promise<void> {
   const { system: { kernel }, partition: { fd } } = session, { slots, record } = session.look();
-  const kept = readKept(kernel, fd), inSlot = new Set([slots.names.active, slots.names.passive]);
+  const kept = readKept(kernel, fd).filter(({ pinned }) => !pinned),
+    inSlot = new Set([slots.names.active, slots.names.passive]);
   const age = ({ uuid }: { uuid: string }) => record.record.images[uuid]?.installedAt ?? "";
   const others = kept.filter(({ id }) => !inSlot.has(id)).sort((a, b) => age(b).localeCompare(age(a)));
   const gone = [...kept.filter(({ id }) => inSlot.has(id)), ...others.slice(Math.max(keep - LEAST_KEPT, 0))];
@@ -47,18 +51,29 @@ export interface KeptSummary {
   source?: string;
   digest?: string;
   installedAt?: string;
+  pinned: boolean;
 }
 
 /** The newest first. */
-export function describeKept({ record }: View, kept: readonly { uuid: string; id: number }[]): KeptSummary[] {
-  const summary = (uuid: string, known: ImageRecord | undefined): KeptSummary => ({
+export function describeKept({ record }: View, kept: readonly { uuid: string; pinned: boolean }[]): KeptSummary[] {
+  const summary = (uuid: string, pinned: boolean, known: ImageRecord | undefined): KeptSummary => ({
     uuid,
     version: known?.version,
     name: known?.name,
     source: known?.source,
     digest: known?.digest,
     installedAt: known?.installedAt,
+    pinned,
   });
-  return kept.map(({ uuid }) => summary(uuid, record.record.images[uuid]))
+  return kept.map(({ uuid, pinned }) => summary(uuid, pinned, record.record.images[uuid]))
     .sort((a, b) => (b.installedAt ?? "").localeCompare(a.installedAt ?? ""));
+}
+
+/** Those that a word means: a version, UUID or digest, or how one of the latter two begins. */
+export function meantBy(word: string, known: readonly KeptSummary[]): KeptSummary[] {
+  const exact = known.filter(({ version, uuid, digest }) => [version, uuid, digest].includes(word));
+  const begins = ({ uuid, digest }: KeptSummary) =>
+    word.length >= 4 &&
+    (uuid.startsWith(word) || digest?.replace("sha256:", "").startsWith(word.replace("sha256:", "")) === true);
+  return exact.length > 0 ? exact : known.filter(begins);
 }

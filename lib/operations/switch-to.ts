@@ -10,7 +10,7 @@ import { planSwitch, slotToKeep } from "../state/switch.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 import { removeTransition } from "./install-image.ts";
-import { describeKept, keepLost, prune } from "./keeping.ts";
+import { describeKept, keepLost, meantBy, prune } from "./keeping.ts";
 import { noteImages, noteOperation, onTrial } from "./record-keeping.ts";
 import { rollback } from "./rollback.ts";
 import { refuseNamelessRunning, Session, type StateOptions, type View } from "./session.ts";
@@ -78,14 +78,11 @@ export async function switchTo(
   return session.afterwards("looking at the result", [], () => describeSlots(session.look()));
 }
 
-function chosen(view: View, kept: readonly KeptImage[], to: string): KeptImage {
-  const known = describeKept(view, kept),
-    names = known.map(({ version, uuid }) => version ?? uuid).join(", ") || "none";
-  const exact = known.filter(({ version, uuid, digest }) => [version, uuid, digest].includes(to));
-  const begins = ({ uuid, digest }: { uuid: string; digest?: string }) =>
-    to.length >= 4 &&
-    (uuid.startsWith(to) || digest?.replace("sha256:", "").startsWith(to.replace("sha256:", "")) === true);
-  const found = exact.length > 0 ? exact : known.filter(begins), [first, second] = found;
+function chosen(view: View, all: readonly KeptImage[], to: string): KeptImage {
+  const inSlot = new Set([view.slots.names.active, view.slots.names.passive]);
+  const kept = all.filter(({ id }) => !inSlot.has(id)), known = describeKept(view, kept);
+  const names = known.map(({ version, uuid }) => version ?? uuid).join(", ") || "none";
+  const [first, second] = meantBy(to, known);
   const image = second === undefined ? kept.find(({ uuid }) => uuid === first?.uuid) : undefined;
   if (image !== undefined) return image;
   throw new CosError(

@@ -9,8 +9,10 @@ import type { UpgradePlan } from "../operations/upgrade.ts";
 export function renderStatus(status: Status): string {
   const lines = [`State partition ${status.partition}, ${formatSize(status.freeBytes)} free`, ""];
   for (const slot of status.slots) lines.push(...slotLines(slot), "");
-  for (const { version, name, uuid, source } of status.kept) {
-    lines.push(`  kept     ${name ?? version ?? uuid}${source === undefined ? "" : `, from ${source}`}`);
+  for (const { version, name, uuid, source, pinned } of status.kept) {
+    lines.push(
+      `  ${pinned ? "pinned" : "kept  "}   ${name ?? version ?? uuid}${source === undefined ? "" : `, from ${source}`}`,
+    );
   }
   if (status.kept.length > 0) lines.push("");
   lines.push(...fallbackLines(status));

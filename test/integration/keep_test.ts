@@ -38,7 +38,8 @@ async function systems(machine: LabMachine): Promise<string> {
     kept: { version?: string }[];
   };
   await using state = await mount(machine.state);
-  const files = [...Deno.readDirSync(join(state.path, "cOS"))].filter(({ name }) => name.startsWith("kept-")).length;
+  const files =
+    [...Deno.readDirSync(join(state.path, "cOS"))].filter(({ name }) => /^(?:kept|pinned)-/.test(name)).length;
   assert.equal(files, kept.length);
   return [...slots, ...kept].map(({ version }) => version).join(" ");
 }
@@ -87,4 +88,43 @@ Deno.test("cos switch goes to a kept system, which is not counted since it ran w
     24,
     `Error: Cannot switch to v9 on ${machine.state}: no such system is kept.\n  Kept besides the two slots: v3. The passive system: cos switch passive\n`,
   ]);
+});
+
+Deno.test("what is pinned stays through upgrades, a rollback and a reset, until it is pinned no longer", async () => {
+  await using machine = await keepingMachine();
+  const said = async (...words: string[]) => (await machine.must(...words)).out;
+  assert.equal(await said("pin", "active"), "Pinned: Small v1. It stays until cos pin --remove.\n");
+  assert.equal(await said("pin", "v1"), "Small v1 is pinned already.\n");
+  assert.equal(await systems(machine), "v1 v1 v1");
+  await machine.upgrade("v2");
+  await machine.upgrade("v3");
+  await machine.upgrade("v4", "--keep", "3");
+  assert.equal(await systems(machine), "v4 v3 v2 v1");
+  assert.match(await said("status"), /^ {2}kept {5}Small v2, from \S+\n {2}pinned {3}Small v1, from \S+$/m);
+  assert.equal(await said("pin", "v4"), "Pinned: Small v4. It stays until cos pin --remove.\n");
+  await good(machine);
+  await machine.must("rollback");
+  await machine.must("switch", "v1");
+  assert.equal(await systems(machine), "v1 v3 v4 v2 v1");
+  // What has a slot is nowhere to be switched to by its own name.
+  const there = await machine.cos("switch", "v1");
+  assert.deepEqual([there.status, there.err.split("\n")[0]], [
+    24,
+    `Error: Cannot switch to v1 on ${machine.state}: no such system is kept.`,
+  ]);
+  await machine.must("reset", `oci:${join(machine.directory, "os")}:v5`, "--no-verify");
+  assert.equal(await systems(machine), "v5 v5 v4 v2 v1");
+  assert.equal((await machine.must("repair")).out, "Nothing to mend.\n");
+  await machine.must("verify", "--slot", "active");
+  const none = await machine.cos("pin", "v9");
+  assert.deepEqual([none.status, none.err], [
+    24,
+    `Error: Cannot pin v9 on ${machine.state}: no system here is called that.\n  Here are: v5, v4, v2, v1; or say active or passive. See: cos status\n`,
+  ]);
+  assert.equal(await said("pin", "--remove", "v1"), "No longer pinned: Small v1.\n");
+  const { changed, system } = JSON.parse(await said("pin", "--remove", "v1", "--json"));
+  assert.deepEqual([changed, system.version, system.pinned], [false, "v1", false]);
+  await good(machine);
+  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify", "--allow-downgrade");
+  assert.equal(await systems(machine), "v3 v5 v4");
 });
