@@ -41,7 +41,6 @@ export async function runSucUpgrade(this: CosContext, flags: SucFlags): Promise<
     using pod = openPod(system.kernel);
     try {
       enterHost(system.kernel, system.pid, plan.host);
-      for (const name of plan.unknown) warn(events, `${name} is not read: the recovery system stays as it is.`);
       const target = await targetOf(system, plan, pod, events, signal), by = `the Plan ${plan.plan}`;
       const settings = {
         ...imageSettings(target.image, {}, await machineSettings([]), system, events),
@@ -58,12 +57,13 @@ export async function runSucUpgrade(this: CosContext, flags: SucFlags): Promise<
         keep: LEAST_KEPT,
         once: false,
         force: plan.force,
+        recovery: plan.recovery,
       };
       const outcome = await sucUpgrade(system, settings, events, signal, (made) => output.err(renderPlan(made)));
       const text = renderOutcome(outcome, plan.node);
       pod.lastWord(text);
       print(text);
-      if (outcome.kind !== "done") this.exitStatus = NOT_DONE;
+      if (outcome.kind !== "done" && outcome.kind !== "recovery") this.exitStatus = NOT_DONE;
     } catch (thrown) {
       pod.lastWord(renderError(asCosError(thrown), false));
       throw thrown;

@@ -15,11 +15,9 @@ export interface PlanEnvironment {
   hash: string;
   /** The cluster's API, and this pod's name there. */
   api?: { host: string; port: string; pod: string };
-  /** Variables of older scripts that change nothing here, to be told. */
-  unknown: string[];
+  /** UPGRADE_RECOVERY, UPGRADE_RECOVERY_ONLY: whether the recovery system is to become the same, or nothing else. */
+  recovery: "keep" | "also" | "only";
 }
-
-const UNKNOWN = ["UPGRADE_RECOVERY", "UPGRADE_RECOVERY_ONLY"];
 
 export function planEnvironment(env: Environment): PlanEnvironment {
   const given = (name: string) => env(name) || undefined;
@@ -35,7 +33,7 @@ export function planEnvironment(env: Environment): PlanEnvironment {
     ...host !== undefined && pod !== undefined && {
       api: { host, port: given("KUBERNETES_SERVICE_PORT") ?? "443", pod },
     },
-    unknown: UNKNOWN.filter((one) => isTrue(given(one))),
+    recovery: isTrue(given("UPGRADE_RECOVERY_ONLY")) ? "only" : isTrue(given("UPGRADE_RECOVERY")) ? "also" : "keep",
   };
 }
 

@@ -16,16 +16,21 @@ import { look, requireImages, requireRoot, Session, type View } from "./session.
 import { resolveSource } from "./source.ts";
 import { sourceDigest } from "./install-image.ts";
 import { runningIsOnTrial } from "./trial.ts";
+import { upgradeRecovery } from "./upgrade-recovery.ts";
 import { type Planned, upgrade, type UpgradeSettings } from "./upgrade.ts";
 
 export interface SucSettings extends UpgradeSettings {
   /** FORCE: also what is older than the host, or says of itself that it is the same. */
   force: boolean;
+  /** What becomes of the recovery system: it is left, made the same once the host runs it well, or nothing else is done. */
+  recovery: "keep" | "also" | "only";
 }
 
 export type SucOutcome =
   /** The host runs the system that was asked for. Only with this one the Plan goes on to the next node. */
   | { kind: "done"; name: string; why: string }
+  /** The recovery system is what was asked for, and nothing else was wanted. */
+  | { kind: "recovery"; name: string }
   /** The system is installed, and the host has been asked to reboot. */
   | { kind: "rebooting"; name: string }
   /** The host is going down for somebody else. */
@@ -48,20 +53,28 @@ export async function sucUpgrade(
 ): Promise<SucOutcome> {
   requireRoot(system);
   if (await isStopping(system, events, signal)) return { kind: "stopping" };
-  const { image, own, force } = settings;
+  const { image, own, force, recovery } = settings;
+  if (recovery === "only") {
+    const source = await resolveSource(system, settings, signal);
+    await keepRecovery(system, settings, sourceDigest(source), events, signal);
+    return { kind: "recovery", name: source.name };
+  }
   const onTrial = await trialGoesOn(system, settings, events, signal), view = lookNow(system, settings);
-  const done = (name: string, why: string): SucOutcome =>
-    onTrial ? { kind: "on-trial", name } : { kind: "done", name, why };
+  const done = async (name: string, why: string, digest: Digest | undefined): Promise<SucOutcome> => {
+    if (onTrial) return { kind: "on-trial", name };
+    if (recovery === "also") await keepRecovery(system, settings, digest, events, signal);
+    return { kind: "done", name, why };
+  };
   // The API of the cluster named a digest: no registry is needed to know that it runs already.
   if (image.kind === "registry" && image.digest !== undefined && runs(view, image.digest)) {
-    return done(`${image.host}/${image.repository}`, shortDigest(image.digest));
+    return done(`${image.host}/${image.repository}`, shortDigest(image.digest), image.digest);
   }
   const source = await resolveSource(system, settings, signal), digest = sourceDigest(source);
-  if (runs(view, digest)) return done(source.name, shortDigest(digest ?? ""));
+  if (runs(view, digest)) return done(source.name, shortDigest(digest ?? ""), digest);
   const host = readTextFile("/etc/os-release") ?? readTextFile("/usr/lib/os-release") ?? "";
   const olderThan = own === undefined ? undefined : newerOnHost(own, host);
   if (own !== undefined && !force) {
-    if (own.osRelease !== "" && own.osRelease === host) return done(source.name, "its os-release is the same");
+    if (own.osRelease !== "" && own.osRelease === host) return done(source.name, "its os-release is the same", digest);
     if (olderThan !== undefined) throw older(own, olderThan);
   }
   refuseFailedReboot(view, digest, source.name);
@@ -114,6 +127,19 @@ function lookNow(system: System, { state }: SucSettings): View {
   using partition = openStatePartition(system.kernel, state, false);
   requireImages(system, partition);
   return look(system, partition);
+}
+
+/** Makes the recovery system the same, if it is another by what the record says of it. Throws what `upgradeRecovery` throws. */
+async function keepRecovery(
+  system: System,
+  settings: SucSettings,
+  digest: Digest | undefined,
+  events: Events,
+  signal: AbortSignal,
+): Promise<void> {
+  const known = lookNow(system, settings).record.record.recovery;
+  if (digest !== undefined && known !== undefined && [known.digest, known.indexDigest].includes(digest)) return;
+  await patiently(system, events, signal, () => upgradeRecovery(system, settings, events, signal), LOCK_WAIT);
 }
 
 /** Whether the machine runs from the image of that digest, whichever slot it is in by now. */

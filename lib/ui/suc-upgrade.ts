@@ -5,6 +5,8 @@ export function renderOutcome(outcome: SucOutcome, node: string): string {
   switch (outcome.kind) {
     case "done":
       return `Done: ${node} runs ${outcome.name} (${outcome.why}).\n`;
+    case "recovery":
+      return `Done: the recovery system of ${node} is ${outcome.name}.\n`;
     case "rebooting":
       return `Installed ${outcome.name}. ${node} reboots into it.\n` +
         "  This pod ends with the status 1 on purpose: the next one finds the system running, and ends with 0.\n";

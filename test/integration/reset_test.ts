@@ -38,6 +38,12 @@ Deno.test("the recovery system is made, and replaced; the slots are left alone",
     version: "v2",
     label: "COS_SYSTEM",
   });
+  const planned = await machine.cos("upgrade", "--recovery", "--dry-run", machine.image("v3"), "--no-verify");
+  assert.deepEqual([planned.status, planned.err.split("\n")[0]], [
+    2,
+    "Error: Cannot plan an upgrade of the recovery system: --dry-run is for the system itself.",
+  ]);
+  assert.equal((await recovery(machine)).version, "v2");
   await machine.must("upgrade", "--recovery", machine.image("v3"), "--no-verify");
   assert.deepEqual(await recovery(machine), {
     names: ["recovery.img", "state.json"],

@@ -1,5 +1,6 @@
 /** `suc-upgrade` in pods of system-upgrade-controller, on lab machines that run from one of their slots. */
 import assert from "node:assert/strict";
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { makeCertificates } from "../lab/certificates.ts";
 import { chooseEntry, markingUnit, mountPoints } from "../lab/counting.ts";
@@ -380,4 +381,36 @@ Deno.test("the upgrade image in a real container, as the controller's job runs i
     await host.container(layout, "v2", { env: PLAN, boot: "two" }),
     /^Done: node-1 runs .* \([0-9a-f]{12}\)\.\n$/,
   );
+});
+
+Deno.test("the recovery system becomes the same once the host runs the new one, or alone without a reboot; never twice", async () => {
+  await using machine = await machineWith("v1");
+  const recovery = async () => {
+    await using mounted = await mount(machine.disk.partitions.recovery);
+    const path = join(mounted.path, "cOS/recovery.img");
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return "none";
+    await using image = await mountImage(path);
+    const [, version] = /^VERSION_ID="?([^"\n]*)"?$/m.exec(Deno.readTextFileSync(join(image.path, "etc/os-release"))) ??
+      [];
+    return `${version} ${Deno.statSync(path).ino}`;
+  };
+  const [v2, v3] = [await podTree(machine, "v2", { more }), await podTree(machine, "v3", { more })];
+  const env = { UPGRADE_RECOVERY: "true" };
+  assertReboots(await pod(machine, v2, { env }), OWN);
+  assert.equal(await recovery(), "none");
+  const done = await pod(machine, v2, { env, boot: "two" });
+  assert.deepEqual([done.status, done.reboots], [0, []], done.err);
+  const made = await recovery();
+  assert.match(made, /^v2 \d+$/);
+  assertDone(await pod(machine, v2, { env, boot: "two" }), /^Done: node-1 runs /);
+  assert.equal(await recovery(), made);
+  const alone = { UPGRADE_RECOVERY_ONLY: "true", SYSTEM_UPGRADE_PLAN_LATEST_HASH: "b2" };
+  const only = await pod(machine, v3, { env: alone, boot: "two" });
+  assert.deepEqual([only.status, only.reboots, only.word], [
+    0,
+    [],
+    `Done: the recovery system of node-1 is ${OWN}.\n`,
+  ], only.err);
+  assert.match(await recovery(), /^v3 \d+$/);
+  assert.deepEqual(await versions(machine), ["v2", "v1"]);
 });

@@ -22,7 +22,7 @@ Deno.test("the Plan's environment, and what stands where it says nothing", () =>
     plan: "(without a name)",
     node: "This node",
     hash: "",
-    unknown: [],
+    recovery: "keep",
   });
   assert.deepEqual(
     of({
@@ -47,9 +47,10 @@ Deno.test("the Plan's environment, and what stands where it says nothing", () =>
       node: "node-1",
       hash: "a1",
       api: { host: "10.43.0.1", port: "6443", pod: "apply-x" },
-      unknown: ["UPGRADE_RECOVERY"],
+      recovery: "also",
     },
   );
+  assert.equal(of({ UPGRADE_RECOVERY: "true", UPGRADE_RECOVERY_ONLY: "true" }).recovery, "only");
   // Names that nobody has given, in what goes onto terminals.
   assert.equal(of({ SYSTEM_UPGRADE_NODE_NAME: "\x1b[2J" }).node, "This node");
 });
