@@ -67,6 +67,8 @@ const imageRecord = z.looseObject({
   boot: z.enum(BOOT_STATES),
   /** GRUB counts its tries and falls back by itself. */
   armed: z.boolean(),
+  /** So many boots GRUB was given for that. */
+  triesGiven: z.optional(z.number()),
   /** It contains an enabled unit that runs `cos boot good`. */
   marksItself: z.optional(z.boolean()),
   /** The operator's checks that failed when it was last tried. */

@@ -39,8 +39,8 @@ export function newImageRecord(
 }
 
 /** An image whose boots GRUB counts from now on. What was found wrong with it earlier is not this trial's. */
-export function onTrial({ failedChecks: _, ...image }: ImageRecord): ImageRecord {
-  return { ...image, boot: "trying", armed: true };
+export function onTrial({ failedChecks: _, ...image }: ImageRecord, triesGiven: 1 | 3 = 3): ImageRecord {
+  return { ...image, boot: "trying", armed: true, triesGiven };
 }
 
 /**

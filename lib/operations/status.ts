@@ -13,7 +13,7 @@ import type { System } from "../system/system.ts";
 import { describeKept, type KeptSummary } from "./keeping.ts";
 import { look, requireImages, requireRoot, type StateOptions, type View } from "./session.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
-import { obstacleOf, recordOf } from "./trial.ts";
+import { obstacleOf, recordOf, triesWithoutIt } from "./trial.ts";
 
 export interface Status {
   partition: string;
@@ -27,6 +27,8 @@ export interface Status {
   /** GRUB falls back by itself when the active system fails. */
   fallbackArmed: boolean;
   tries: string;
+  /** So often the active system was started on trial while the passive one runs now. */
+  triesWithoutIt: number;
   /** GRUB on this machine counts failed boots. */
   counts: boolean;
   /** Why it does not. */
@@ -54,6 +56,7 @@ export function status(system: System, { state }: StateOptions): Status {
     runningIsNoSlot: running !== undefined && running !== names.active && running !== names.passive,
     fallbackArmed: view.state.counts && view.state.tries !== "",
     tries: view.state.tries,
+    triesWithoutIt: triesWithoutIt(view),
     counts: view.state.counts,
     obstacle: obstacleOf(view),
     cannotMark: recordOf(view, "active")?.image?.marksItself === false,

@@ -22,6 +22,17 @@ export function runningIsOnTrial({ state }: View): boolean {
   return names.passive !== running && images.get(running)?.onTrial === true;
 }
 
+/**
+ * How often GRUB has started the active system on trial while it is the passive one that runs. Not before they are used up is it
+ * known to have failed: the entry of the passive system may have been chosen by hand.
+ */
+export function triesWithoutIt(view: View): number {
+  const { counts, tries, running, names } = view.state, image = recordOf(view, "active")?.image;
+  if (!counts || tries === "" || image?.armed !== true || running === undefined) return 0;
+  if (running !== names.passive || running === names.active) return 0;
+  return Math.max((image.triesGiven ?? 3) - Number(tries), 0);
+}
+
 /** Throws `ON_TRIAL`: the system to fall back to would be replaced by one that may not be well. */
 export function refuseOnTrial(view: View, accepted: boolean): void {
   if (accepted || !runningIsOnTrial(view)) return;

@@ -234,7 +234,8 @@ async function applyUpgrade(
         if (switchPlan === undefined) throw new Error("a state with a slot to keep has a plan");
         signal.throwIfAborted();
         const record = { ...newImageRecord(source, installed, plan.verification, system.now()), ...grown };
-        noteImages(session, { ...provenByRunning(start), [installed.uuid]: arm ? onTrial(record) : record });
+        const noted = arm ? onTrial(record, settings.once ? 1 : 3) : record;
+        noteImages(session, { ...provenByRunning(start), [installed.uuid]: noted });
         const unarmed = ready.state.counts && !arm ? [notArmed(CANNOT_MARK)] : [];
         for (const text of unarmed) session.events({ kind: "warning", text });
         session.events({ kind: "phase", phase: "switch", text: "Switching" });

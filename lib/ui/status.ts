@@ -95,7 +95,9 @@ function bootText({ boot, installedAt }: SlotSummary): string {
   }
 }
 
-function fallbackLines({ fallbackArmed, tries, counts, obstacle, cannotMark, oneImage, slots }: Status): string[] {
+function fallbackLines(
+  { fallbackArmed, tries, triesWithoutIt, counts, obstacle, cannotMark, oneImage, slots }: Status,
+): string[] {
   const passive = slots.find(({ slot }) => slot === "passive");
   if (oneImage) return ["Fallback: none. Both slots are one image; the next upgrade puts another beside it."];
   if (passive?.present !== true) return ["Fallback: none. There is no passive image."];
@@ -104,7 +106,14 @@ function fallbackLines({ fallbackArmed, tries, counts, obstacle, cannotMark, one
       "Fallback: in use. The tries of the active system are used up; the passive one boots until the next upgrade.",
     ];
   }
-  if (fallbackArmed) return [`Fallback: armed, ${tries} ${tries === "1" ? "try" : "tries"} left.`];
+  const left = `${tries} ${tries === "1" ? "try" : "tries"} left`;
+  if (fallbackArmed && triesWithoutIt > 0) {
+    const times = triesWithoutIt === 1 ? "once" : "twice";
+    return [
+      `Fallback: in this boot, ${left}. The active system was started ${times} and did not come up, unless the passive one was chosen by hand.`,
+    ];
+  }
+  if (fallbackArmed) return [`Fallback: armed, ${left}.`];
   if (counts && cannotMark) {
     return [
       "Fallback: not armed. The active system cannot say that it is good; the fallback entry of the boot menu starts the passive one.",

@@ -399,3 +399,26 @@ Deno.test("a system that fell back here is neither rolled back to nor switched t
   await machine.must("rollback", "--retry-bad");
   assert.deepEqual(await states(machine), { active: "v2 trying", passive: "v1 new" });
 });
+
+Deno.test("a boot that GRUB ended in the fallback says so before all tries are used up; before any of them it does not", async () => {
+  await using machine = await countingMachine();
+  const fallback = async () => {
+    await using booted = await boot(machine, "passive");
+    return /^Fallback: .*$/m.exec((await booted.cos("status")).out)?.[0];
+  };
+  const started = (times: string, left: string) =>
+    `Fallback: in this boot, ${left} left. The active system was started ${times} and did not come up, unless the passive one was chosen by hand.`;
+  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  assert.equal(await fallback(), "Fallback: armed, 3 tries left.");
+  for (const expected of [started("once", "2 tries"), started("twice", "1 try")]) {
+    await chooseEntry(machine.state);
+    assert.equal(await fallback(), expected);
+  }
+  {
+    await using booted = await boot(machine, "active");
+    assert.match((await booted.cos("status")).out, /^Fallback: armed, 1 try left\.$/m);
+    assert.equal(await good(booted), "Marked good: the running system stays.\n");
+    assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v3", "--no-verify", "--try")).status, 0);
+  }
+  assert.equal(await fallback(), "Fallback: armed, 1 try left.");
+});

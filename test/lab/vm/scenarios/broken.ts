@@ -51,6 +51,8 @@ export const damagedInit: Scenario = {
 async function fallsBackInGrub(machine: VmMachine): Promise<void> {
   for (let boot = 0; boot < 3; boot++) {
     await using v1 = await bootInto(machine, "v1", "passive");
+    const { triesWithoutIt, tries } = await v1.status();
+    assert.deepEqual({ triesWithoutIt, tries }, { triesWithoutIt: boot + 1, tries: String(2 - boot) });
     await v1.reboot();
   }
   await using v1 = await bootInto(machine, "v1", "passive");
