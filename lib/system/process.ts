@@ -29,6 +29,8 @@ export class RealPrograms implements Programs {
       // Standard input is a closed pipe, not `null`: that one needs a /dev/null, which an initramfs may lack.
       child = new Deno.Command(path, {
         args: [...args],
+        // A mount may hide the directory that this process was started in: from there nothing can be started.
+        cwd: "/",
         clearEnv: true,
         env: { PATH, LC_ALL: "C" },
         stdin: "piped",

@@ -1,4 +1,7 @@
-/** Reports of the older tools that no other test shows: the table at the end of docs/compatibility.md names them. */
+/**
+ * Reports of the older tools that no other test shows, named by the table at the end of docs/compatibility.md; and what was
+ * found here while they were tried.
+ */
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { boot, MOUNT_POINTS } from "../lab/booted.ts";
@@ -42,7 +45,7 @@ const told = ({ err }: Ran) => err.split("\n").filter((l) => /^(?:Warning|Error)
 
 /** Runs the program after a script in a mount namespace of its own; `$1` is the program's directory, `$2` the device. */
 async function within(script: string, device: string, ...words: string[]): Promise<Ran> {
-  const args = ["-m", "sh", "-ec", `cd /\n${script}\nshift 2; exec "$@"`, "sh", dirname(await staticFile()), device];
+  const args = ["-m", "sh", "-ec", `${script}\nshift 2; exec "$@"`, "sh", dirname(await staticFile()), device];
   return await runProgram("unshare", [...args, ...words]);
 }
 
@@ -79,8 +82,12 @@ Deno.test("without a persistent partition an upgrade is done without a word; a r
   assert.deepEqual([active?.version, passive?.ino], ["v3", active?.ino]);
 });
 
-/** Hides /tmp, /var/tmp and /dev/shm behind filesystems without one free byte; the program is at /mnt then. */
+/**
+ * Hides /tmp, /var/tmp and /dev/shm behind filesystems without one free byte; the program is at /mnt then. The directory that
+ * it is started in is one that no path leads to any more.
+ */
 const FULL = `
+cd /
 mount --bind "$1" /mnt
 for d in /tmp /var/tmp /dev/shm; do
   mount -t tmpfs -o size=4k none "$d"
@@ -172,4 +179,18 @@ Deno.test("the state partition is found by its superblock: without udev, its lin
   assert.deepEqual(told(ran), []);
   assert.deepEqual(await versions(machine), UPGRADED);
   assert.match((await within(NO_UDEV, machine.state, program, "status")).out, /^ {2}active {3}Small v2$/m);
+});
+
+/** Where it is started, no path leads to: a mount hides the directory. */
+const HIDDEN = `
+mount -t tmpfs none /mnt; mkdir /mnt/here; cd /mnt/here
+mount -t tmpfs none /mnt`;
+
+Deno.test("started in a directory that a mount hides, it finds its tools", async () => {
+  await using lab = await labWith("v1");
+  const { machine, image } = lab, words = ["upgrade", image("v2"), "--no-verify", "--state", machine.state];
+  const ran = await within(HIDDEN, machine.state, await staticFile(), ...words);
+  assert.equal(ran.status, 0, ran.err);
+  assert.deepEqual(told(ran), []);
+  assert.deepEqual(await versions(machine), UPGRADED);
 });
