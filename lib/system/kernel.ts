@@ -109,6 +109,7 @@ export interface Kernel {
   /** Sets access and modification time alike. */
   futimens(fd: number, time: Time): void;
   utimensat(dir: number, path: ByteString, time: Time): void;
+  /** None on a filesystem that keeps none, such as a squashfs that was packed from files without any. */
   listXattrs(fd: number): ByteString[];
   listXattrsOf(path: ByteString): ByteString[];
   getXattr(fd: number, name: ByteString): Uint8Array;

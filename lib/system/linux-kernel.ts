@@ -384,16 +384,16 @@ export class LinuxKernel implements Kernel {
   }
 
   listXattrs(fd: number): ByteString[] {
-    return this.#names(this.#check(this.#c.flistxattr(fd, this.#list, BigInt(this.#list.length)), "flistxattr", fd));
+    return this.#names(this.#c.flistxattr(fd, this.#list, BigInt(this.#list.length)), "flistxattr", fd);
   }
 
   listXattrsOf(path: ByteString): ByteString[] {
-    return this.#names(
-      this.#check(this.#c.llistxattr(this.#a(path), this.#list, BigInt(this.#list.length)), "llistxattr", path),
-    );
+    return this.#names(this.#c.llistxattr(this.#a(path), this.#list, BigInt(this.#list.length)), "llistxattr", path);
   }
 
-  #names(length: number): ByteString[] {
+  #names(length: number, call: string, subject: string | number): ByteString[] {
+    if (length < 0 && this.#reason() === "EOPNOTSUPP") return [];
+    this.#check(length, call, subject);
     return length === 0 ? [] : byteString(this.#list, 0, length - 1).split("\0");
   }
 
