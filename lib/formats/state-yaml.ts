@@ -14,8 +14,13 @@ export interface StateYaml {
   document: Table;
 }
 
-/** What lies in a slot: what lay in one of them before, or an image that was installed since. */
-export type SlotContent = { was: Slot } | { source: string; digest?: string };
+export interface Installed {
+  source: string;
+  digest?: string;
+}
+
+/** What lies in a slot: what lay in one of them before, what the recovery system is, or an image that was installed since. */
+export type SlotContent = { was: Slot | "recovery" } | Installed;
 
 /** Where labels stand, and what they are where nobody has said it. A squashfs has none. */
 const LABELS: [path: string[], label: string, always: boolean][] = [
@@ -50,21 +55,47 @@ export function withSlots(
   const before = structuredClone(state);
   for (const slot of ["active", "passive"] as const) {
     const content = now[slot], { label } = tableIn(before, slot) ?? {};
-    const entry = content === undefined ? {} : entryOf(content, before);
+    const entry = content === undefined ? {} : entryOf(content, before, tableAt(copy, ["recovery", "recovery"], false));
     delete entry["label"];
     state[slot] = { ...entry, ...typeof label === "string" && label !== "" && { label } };
   }
-  for (const [path, label, always] of LABELS) {
-    const table = tableAt(copy, path, always);
-    if (table !== undefined && table["fs"] !== "squashfs" && !table["label"]) table["label"] = label;
-  }
-  return { head, document: { ...copy, date } };
+  return { head, document: { ...labelled(copy), date } };
 }
 
-function entryOf(content: SlotContent, before: Table): Table {
-  if ("was" in content) return { ...tableIn(before, content.was) };
-  const { source, digest } = content;
-  return { source, ...digest !== undefined && { "source-metadata": { digest } }, fs: "ext2" };
+/** With what the recovery system is now. */
+export function withRecovery(
+  { head, document }: StateYaml,
+  installed: Installed,
+  fs: "ext2" | "squashfs",
+  date: string,
+): StateYaml {
+  const copy = structuredClone(document), recovery = tableAt(copy, ["recovery"], true) ?? {};
+  const { label } = tableIn(recovery, "recovery") ?? {};
+  recovery["recovery"] = {
+    ...entryOfInstalled(installed),
+    fs,
+    ...label !== undefined && fs !== "squashfs" && { label },
+  };
+  return { head, document: { ...labelled(copy), date } };
+}
+
+/** Fills in labels that are missing. */
+function labelled(document: Table): Table {
+  for (const [path, label, always] of LABELS) {
+    const table = tableAt(document, path, always);
+    if (table !== undefined && table["fs"] !== "squashfs" && !table["label"]) table["label"] = label;
+  }
+  return document;
+}
+
+function entryOf(content: SlotContent, slots: Table, recovery: Table | undefined): Table {
+  if (!("was" in content)) return { ...entryOfInstalled(content), fs: "ext2" };
+  // A slot is no squashfs, whatever it was made from.
+  return content.was === "recovery" ? { ...recovery, fs: "ext2" } : { ...tableIn(slots, content.was) };
+}
+
+function entryOfInstalled({ source, digest }: Installed): Table {
+  return { source, ...digest !== undefined && { "source-metadata": { digest } } };
 }
 
 function tableAt(document: Table, path: readonly string[], make: boolean): Table | undefined {

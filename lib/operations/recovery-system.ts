@@ -18,6 +18,8 @@ export interface RecoverySystem {
 
 const FILES: readonly RecoveryFile[] = ["recovery.img", "recovery.squashfs"];
 const DIRECTORY = "cOS";
+/** What the record of a slot says that was made from it. */
+export const RECOVERY_SOURCE = "the recovery system";
 /** Of the label inside an ext image. */
 export const RECOVERY_IMAGE_LABEL = "COS_SYSTEM";
 

@@ -6,7 +6,7 @@ import { CosError, messageOf } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { formatReference, type ImageReference } from "../formats/reference.ts";
 import type { Verification } from "../formats/record.ts";
-import { openSibling } from "../machine/state-partition.ts";
+import { openSibling, type StatePartition } from "../machine/state-partition.ts";
 import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
 import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
@@ -20,7 +20,7 @@ import { checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
 import { proveAndRemember } from "./prove.ts";
 import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
-import { findRecovery, mountRecovery, openRecovery } from "./recovery-system.ts";
+import { findRecovery, mountRecovery, openRecovery, RECOVERY_SOURCE } from "./recovery-system.ts";
 import { Session, type View } from "./session.ts";
 import { resolvedImage, resolveSource } from "./source.ts";
 import { describeSlots, type SlotSummary } from "./summary.ts";
@@ -36,8 +36,6 @@ export interface ResetSettings extends Omit<ImageSettings, "image"> {
   /** Who says so, for the record: the recovery system is at rest on the disk, and nothing proves it anew. */
   by: string;
 }
-
-const RECOVERY_NAME = "the recovery system";
 
 export async function reset(
   system: System,
@@ -110,7 +108,7 @@ async function sourceOf(
       origin: originOf(resolvedImage(source), image),
     };
   }
-  const recovery = stack.use(openRecovery(system, partition, false)), found = findRecovery(system.kernel, recovery.fd);
+  const recovery = stack.use(openSource(system, partition)), found = findRecovery(system.kernel, recovery.fd);
   if (found === undefined) {
     throw new CosError("IMAGE_NOT_FOUND", `Cannot reset from ${recovery.name}: it holds no recovery system.`, {
       hint: "Name the image to reset to: cos reset IMAGE",
@@ -119,10 +117,20 @@ async function sourceOf(
   const { fd } = stack.use(mountRecovery(system, recovery.fd, found));
   const at = new Date(system.now()).toISOString();
   return {
-    source: { kind: "directory", reference: { kind: "directory", path: `/proc/self/fd/${fd}` }, name: RECOVERY_NAME },
-    verification: { scheme: "skipped", word: RECOVERY_NAME, by: settings.by, at },
+    source: { kind: "directory", reference: { kind: "directory", path: `/proc/self/fd/${fd}` }, name: RECOVERY_SOURCE },
+    verification: { scheme: "skipped", word: RECOVERY_SOURCE, by: settings.by, at },
     origin: undefined,
   };
+}
+
+/** What is mounted read-only cannot be mounted for writing too, and the record's copy and `state.yaml` are written beside it. */
+function openSource(system: System, state: StatePartition): StatePartition {
+  try {
+    return openRecovery(system, state, true);
+  } catch (thrown) {
+    if (!(thrown instanceof CosError) || thrown.code !== "SYSTEM_CALL") throw thrown;
+    return openRecovery(system, state, false);
+  }
 }
 
 /** The new system is in place whatever happens here. */

@@ -2,11 +2,14 @@
 import type { SettingsSource } from "../config/settings.ts";
 import { keysOf } from "../config/settings-table.ts";
 import { parseReference } from "../formats/reference.ts";
-import type { SlotContent } from "../formats/state-yaml.ts";
+import type { ImageRecord } from "../formats/record.ts";
+import type { SlotContent, StateYaml } from "../formats/state-yaml.ts";
+import type { ImageFilesystem } from "../image/mount.ts";
 import { openSibling, RECOVERY_LABEL } from "../machine/state-partition.ts";
 import { fileAt, replaceFile } from "../state/plain-file.ts";
 import { STATE_YAML_FILE } from "../state/slots.ts";
 import type { Kernel } from "../system/kernel.ts";
+import { RECOVERY_SOURCE } from "./recovery-system.ts";
 import type { Session, View } from "./session.ts";
 import { recordOf } from "./trial.ts";
 
@@ -27,14 +30,42 @@ export async function stateYamlSource(text: string | undefined): Promise<Setting
 
 /** After a switch. What cannot be written is a warning: nothing that boots depends on it. @param start before the switch. */
 export async function keepStateYaml(session: Session, start: View): Promise<void> {
+  await rewrite(session, ({ withSlots }, yaml, date) => {
+    const view = session.look();
+    return withSlots(
+      yaml,
+      { active: contentOf(view, "active", start), passive: contentOf(view, "passive", start) },
+      date,
+    );
+  });
+}
+
+/** After an upgrade of the recovery system. */
+export async function keepRecoveryInStateYaml(
+  session: Session,
+  { source, digest }: ImageRecord,
+  filesystem: ImageFilesystem,
+): Promise<void> {
+  const fs = filesystem === "squashfs" ? "squashfs" : "ext2";
+  await rewrite(
+    session,
+    ({ withRecovery }, yaml, date) => withRecovery(yaml, { source: sourceOf(source), digest }, fs, date),
+  );
+}
+
+type Format = typeof import("../formats/state-yaml.ts");
+
+async function rewrite(
+  session: Session,
+  change: (format: Format, yaml: StateYaml, date: string) => StateYaml,
+): Promise<void> {
   const { system: { kernel, now }, partition } = session;
   await session.behindTheSwitch(`keeping ${STATE_YAML_FILE} in step`, async () => {
     const text = readStateYaml(kernel, partition.fd);
     if (text === undefined) return;
-    const { parseStateYaml, printStateYaml, withSlots } = await import("../formats/state-yaml.ts");
-    const view = session.look(), date = new Date(now()).toISOString().replace(/\.[0-9]+Z$/, "Z");
-    const slots = { active: contentOf(view, "active", start), passive: contentOf(view, "passive", start) };
-    const next = printStateYaml(withSlots(parseStateYaml(text, STATE_YAML_FILE), slots, date));
+    const format = await import("../formats/state-yaml.ts");
+    const date = new Date(now()).toISOString().replace(/\.[0-9]+Z$/, "Z");
+    const next = format.printStateYaml(change(format, format.parseStateYaml(text, STATE_YAML_FILE), date));
     const content = new TextEncoder().encode(next);
     await replaceFile(kernel, partition.fd, STATE_YAML_FILE, content, () => session.checkpoint());
     using recovery = openSibling(kernel, partition, RECOVERY_LABEL, true);
@@ -51,6 +82,7 @@ function contentOf(view: View, slot: "active" | "passive", start: View): SlotCon
   const was = (["active", "passive"] as const).find((one) => start.state.names[one] === id);
   if (was !== undefined) return { was };
   const image = recordOf(view, slot)?.image;
+  if (image?.source === RECOVERY_SOURCE) return { was: "recovery" };
   return image === undefined ? undefined : { source: sourceOf(image.source), digest: image.digest };
 }
 

@@ -22,6 +22,7 @@ import { newImageRecord, noteOperation } from "./record-keeping.ts";
 import { findRecovery, openRecovery, RECOVERY_IMAGE_LABEL, recoveryPath, runsFromRecovery } from "./recovery-system.ts";
 import { Session } from "./session.ts";
 import { resolvedImage, resolveSource } from "./source.ts";
+import { keepRecoveryInStateYaml } from "./state-yaml.ts";
 import type { ImageSettings } from "./upgrade.ts";
 import type { ImageRecord } from "../formats/record.ts";
 
@@ -93,6 +94,7 @@ export async function upgradeRecovery(
       },
       (record) => ({ ...record, recovery: image }),
     );
+    await keepRecoveryInStateYaml(session, image, found?.filesystem ?? "ext4");
     return { partition: recovery.name, file: names.target, image };
   } finally {
     removeIfThere(kernel, recovery.fd, imagePath("transition"));

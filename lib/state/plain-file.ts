@@ -21,7 +21,7 @@ export function fileAt(kernel: Kernel, state: number, path: string): Uint8Array 
 
 /**
  * The old file keeps a name until a boot loader sees the new one, as an image does in a switch: blocks that an old view leads to
- * must not be free. @param keepAs the old file keeps this name for good.
+ * must not be free. Owner and mode stay as they were. @param keepAs the old file keeps this name for good.
  */
 export async function replaceFile(
   kernel: Kernel,
@@ -34,6 +34,7 @@ export async function replaceFile(
   const fresh = freshName(path), held = keepAs ?? heldName(path);
   try {
     writePlainFile(kernel, state, fresh, content);
+    keepOwnership(kernel, state, path, fresh);
     removeIfThere(kernel, state, held);
     const had = link(kernel, state, path, held);
     await checkpoint();
@@ -90,6 +91,14 @@ function link(kernel: Kernel, state: number, from: string, to: string): boolean 
     if (hasErrno(thrown, "ENOENT")) return false;
     throw thrown;
   }
+}
+
+function keepOwnership(kernel: Kernel, state: number, from: string, to: string): void {
+  const was = withPlainFile(kernel, state, from, (_, status) => status);
+  if (typeof was === "string") return;
+  kernel.lchownat(state, to, was.uid, was.gid);
+  // Behind the owner: a change of that takes bits away.
+  kernel.fchmodat(state, to, was.mode & 0o7777);
 }
 
 function noFile(path: string): CosError {

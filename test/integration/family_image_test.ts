@@ -55,7 +55,11 @@ Deno.test("a machine of the older tools is upgraded, rolled back and reset, and 
   await using machine = await familyMachine();
   const v2 = `oci:${join(machine.directory, "os")}:v2`;
   let before = await snapshot(machine);
-  for (const words of [["upgrade", v2, "--no-verify"], ["rollback"], ["upgrade", "--recovery", v2, "--no-verify"], ["reset"], ["reset", "--reset-persistent", "--reset-oem"]]) {
+  for (
+    const words of [["upgrade", v2, "--no-verify"], ["rollback"], ["upgrade", "--recovery", v2, "--no-verify"], [
+      "reset",
+    ], ["reset", "--reset-persistent", "--reset-oem"]]
+  ) {
     const ran = await machine.must(...words);
     console.log(ran.out, ran.err);
     const after = await snapshot(machine);
@@ -63,7 +67,11 @@ Deno.test("a machine of the older tools is upgraded, rolled back and reset, and 
     before = after;
     console.log(await machine.slots());
     await using m = await mount(machine.state);
-    console.log(Deno.readTextFileSync(m.path + "/state.yaml"), Deno.readTextFileSync(m.path + "/boot_assessment").slice(0,200), Deno.readTextFileSync(m.path + "/grub_oem_env").slice(0,500));
+    console.log(
+      Deno.readTextFileSync(m.path + "/state.yaml"),
+      Deno.readTextFileSync(m.path + "/boot_assessment").slice(0, 200),
+      Deno.readTextFileSync(m.path + "/grub_oem_env").slice(0, 500),
+    );
   }
   for (const partition of Object.values(machine.disk.partitions)) assert.deepEqual(await heldBy(partition), []);
 });

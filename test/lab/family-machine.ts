@@ -61,6 +61,7 @@ export async function familyMachine(): Promise<LabMachine> {
   for (const [name, files] of Object.entries(FILES)) {
     await using mounted = await mount(disk.partitions[name as keyof typeof FILES], "rw");
     for (const [path, content] of Object.entries(files)) write(join(mounted.path, path), content);
+    if ("state.yaml" in files) Deno.chmodSync(join(mounted.path, "state.yaml"), 0o600);
     if (name === "state") {
       await makeImage(machine, "v1", join(mounted.path, "cOS/active.img"), "COS_ACTIVE");
       await makeImage(machine, "v0", join(mounted.path, "cOS/passive.img"), "COS_PASSIVE");
@@ -82,10 +83,15 @@ export async function familyMachine(): Promise<LabMachine> {
 
 function write(path: string, content: Content): void {
   Deno.mkdirSync(join(path, ".."), { recursive: true });
-  if (typeof content === "string") return Deno.writeTextFileSync(path, content);
+  if (typeof content === "string") Deno.writeTextFileSync(path, content);
+  else Deno.writeFileSync(path, blockOf(content));
+  Deno.chmodSync(path, 0o644); // whatever the umask is
+}
+
+function blockOf(content: Record<string, string>): Uint8Array {
   const block = printEnvBlock(new Map(Object.entries(content)));
-  if (block === undefined) throw new Error(`${path} does not fit a block`);
-  Deno.writeFileSync(path, block);
+  if (block === undefined) throw new Error(`${Object.keys(content).join()}: does not fit a block`);
+  return block;
 }
 
 /** An ext2 image with that label, as `mkfs.ext2` makes it without options; without a label a squashfs. */
@@ -99,6 +105,8 @@ async function makeImage({ directory }: LabMachine, version: string, path: strin
     'set kernel=/boot/vmlinuz\nset initramfs=/boot/initrd\nset kernelcmd="root=LABEL=$label cos-img/filename=$img"\n',
   );
   Deno.mkdirSync(join(path, ".."), { recursive: true });
-  if (label === undefined) await run("mksquashfs", [tree, path, "-quiet", "-no-progress", "-b", "1024k", "-comp", "xz"]);
-  else await run("mke2fs", ["-t", "ext2", "-q", "-F", "-L", label, "-d", tree, path, "16M"]);
+  if (label === undefined) {
+    await run("mksquashfs", [tree, path, "-quiet", "-no-progress", "-b", "1024k", "-comp", "xz"]);
+  } else await run("mke2fs", ["-t", "ext2", "-q", "-F", "-L", label, "-d", tree, path, "16M"]);
+  Deno.chmodSync(path, 0o644);
 }
