@@ -91,7 +91,9 @@ function labelled(document: Table): Table {
 function entryOf(content: SlotContent, slots: Table, recovery: Table | undefined): Table {
   if (!("was" in content)) return { ...entryOfInstalled(content), fs: "ext2" };
   // A slot is no squashfs, whatever it was made from.
-  return content.was === "recovery" ? { ...recovery, fs: "ext2" } : { ...tableIn(slots, content.was) };
+  // Copies: what is one object to the printer becomes an anchor, which few readers of this file expect.
+  if (content.was === "recovery") return { ...structuredClone(recovery), fs: "ext2" };
+  return { ...structuredClone(tableIn(slots, content.was)) };
 }
 
 function entryOfInstalled({ source, digest }: Installed): Table {
