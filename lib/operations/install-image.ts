@@ -243,7 +243,7 @@ async function copyDirectory(
   signal: AbortSignal,
 ) {
   const { system: { kernel }, events } = session;
-  events({ kind: "phase", phase: "unpack", text: `Copying ${own === undefined ? path : name}` });
+  events({ kind: "phase", phase: "unpack", text: `Copying ${name}` });
   const fd = own === undefined ? openDirectory(session, path) : kernel.openat(own.fd, ".", O_RDONLY | O_DIRECTORY);
   try {
     let done = 0, last = 0;
