@@ -22,6 +22,8 @@ export interface SlotSummary {
   installedAt?: string;
   /** `unknown` where no record tells. */
   boot?: BootState | "unknown";
+  /** No filesystem is found in the image: nothing can start it, and nothing says what it was. */
+  unreadable?: boolean;
   label?: string;
   /** The label is the one that old boot entries look for. */
   labelFits?: boolean;
@@ -56,6 +58,7 @@ export function describeSlots(
       downgrade: known?.downgrade,
       installedAt: known?.installedAt,
       boot: known?.boot ?? "unknown",
+      unreadable: image.uuid === undefined,
       label: image.label,
       labelFits: sameAsActive || image.label === SLOT_LABELS[slot],
       uuid: image.uuid,

@@ -79,7 +79,8 @@ function downgradeText({ downgrade }: SlotSummary): string | undefined {
   return `OLDER than ${downgrade.from}, which ran well here: allowed with ${downgrade.word} by ${downgrade.by}`;
 }
 
-function bootText({ boot, installedAt }: SlotSummary): string {
+function bootText({ boot, installedAt, unreadable }: SlotSummary): string {
+  if (unreadable) return "DAMAGED: no filesystem is found in it";
   const since = installedAt === undefined ? "" : `, installed ${when(installedAt)}`;
   switch (boot) {
     case "good":

@@ -5,6 +5,7 @@ import { boot, type Booted } from "../lab/booted.ts";
 import { chooseEntry, markingUnit, mountPoints, variables } from "../lab/counting.ts";
 import { mount } from "../lab/disk.ts";
 import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
+import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
 
@@ -421,4 +422,20 @@ Deno.test("a boot that GRUB ended in the fallback says so before all tries are u
     assert.equal((await booted.cos("upgrade", "oci:/tmp/os:v3", "--no-verify", "--try")).status, 0);
   }
   assert.equal(await fallback(), "Fallback: armed, 1 try left.");
+});
+
+Deno.test("an image whose filesystem is gone is told of as damaged, and the next upgrade replaces it", async () => {
+  await using machine = await countingMachine();
+  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  {
+    await using state = await mount(machine.state, "rw");
+    await run("dd", ["if=/dev/zero", `of=${join(state.path, "cOS/active.img")}`, "bs=64k", "count=4", "conv=notrunc"]);
+  }
+  const { out } = await machine.must("status");
+  assert.match(
+    out,
+    /^ {2}active {3}a system of unknown version\n {11}state {4}DAMAGED: no filesystem is found in it$/m,
+  );
+  await machine.must("upgrade", image(machine, "v3"), "--no-verify");
+  assert.deepEqual(await states(machine), { active: "v3 trying", passive: "v1 new" });
 });

@@ -194,11 +194,29 @@ export async function mount(device: string, options = "ro"): Promise<Mounted> {
   made.use(disposable(async () => {
     if (mounted || isMountPoint(path)) await run("umount", [path], { undoing: true });
   }));
-  await run("mount", ["-o", options, device, path]);
+  await mountWhenFree(["-o", options, device, path]);
   mounted = true;
   const kept = made.move();
   const close = () => kept.disposeAsync();
   return { path, close, [Symbol.asyncDispose]: close };
+}
+
+/**
+ * A program that has ended can leave a mount behind for a moment: the kernel gives up the file below a loop device, and with it
+ * the filesystem that the file lies on, after the last of its users is gone, which may be somebody who only looks at all devices.
+ */
+async function mountWhenFree(words: string[]): Promise<void> {
+  for (let left = 200;; left--) {
+    try {
+      await run("mount", words);
+      return;
+    } catch (thrown) {
+      if (left === 0 || !(thrown instanceof Error) || !thrown.message.includes("already mounted or mount point busy")) {
+        throw thrown;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 function isMountPoint(path: string): boolean {
