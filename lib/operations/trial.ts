@@ -28,9 +28,10 @@ export function runningIsOnTrial({ state }: View): boolean {
  */
 export function triesWithoutIt(view: View): number {
   const { counts, tries, running, names } = view.state, image = recordOf(view, "active")?.image;
-  if (!counts || tries === "" || image?.armed !== true || running === undefined) return 0;
+  if (!counts || tries === "" || image?.armed === false || running === undefined) return 0;
   if (running !== names.passive || running === names.active) return 0;
-  return Math.max((image.triesGiven ?? 3) - Number(tries), 0);
+  // What the record does not know was given all of them, as far as anybody can tell.
+  return Math.max((image?.triesGiven ?? 3) - Number(tries), 0);
 }
 
 /** Throws `ON_TRIAL`: the system to fall back to would be replaced by one that may not be well. */

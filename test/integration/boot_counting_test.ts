@@ -436,6 +436,11 @@ Deno.test("an image whose filesystem is gone is told of as damaged, and the next
     out,
     /^ {2}active {3}a system of unknown version\n {11}proof .*\n {11}state {4}DAMAGED: no filesystem is found in it$/m,
   );
+  await chooseEntry(machine.state);
+  {
+    await using booted = await boot(machine, "passive");
+    assert.match((await booted.cos("status")).out, /^Fallback: in this boot, 2 tries left\. /m);
+  }
   await machine.must("upgrade", image(machine, "v3"), "--no-verify");
   assert.deepEqual(await states(machine), { active: "v3 trying", passive: "v1 new" });
 });

@@ -6,7 +6,7 @@
 import { lstatSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
-import { disposable, scratchDirectory } from "./cleanup.ts";
+import { scratchDirectory } from "./cleanup.ts";
 import { attach, mount } from "./disk.ts";
 import { run } from "./run.ts";
 import { staticFile } from "./static-file.ts";
@@ -86,7 +86,7 @@ export async function boot(
     return runProgram("unshare", ["-mpf", "--mount-proc", "sh", "-ec", ENTER, "sh", ...places, ...words], env);
   };
   const kept = made.move();
-  const { close } = disposable(() => kept.disposeAsync());
+  const close = () => kept.disposeAsync();
   const readOnly = () => {
     const line = Deno.readTextFileSync("/proc/self/mountinfo").split("\n").find((l) => l.split(" ")[4] === state.path);
     return line?.split(" - ")[1]?.split(" ")[2]?.split(",").includes("ro") ?? false;

@@ -103,7 +103,7 @@ export async function openDisk(path: string, bootable = false): Promise<OpenDisk
     partitions[name] = device;
   }
   const kept = made.move();
-  const { close } = disposable(() => kept.disposeAsync());
+  const close = () => kept.disposeAsync();
   return { device: loop.device, partitions, [Symbol.asyncDispose]: close };
 }
 

@@ -4,7 +4,7 @@
  * whatever the program does to reboot "the machine" reaches nothing outside.
  */
 import { join } from "node:path";
-import { disposable, scratchDirectory } from "./cleanup.ts";
+import { scratchDirectory } from "./cleanup.ts";
 import { attach, mount } from "./disk.ts";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
 import { podmanStorage } from "./peers.ts";
@@ -151,7 +151,7 @@ export async function labHost(
   await run("cp", ["-a", `${root.path}/etc/.`, join(scratch, "etc")]);
   const put = (name: string, text: string) => Deno.writeTextFileSync(join(scratch, name), text);
   const kept = made.move();
-  const { close } = disposable(() => kept.disposeAsync());
+  const close = () => kept.disposeAsync();
   const start = async (script: string, options: PodOptions, more: Record<string, string>): Promise<PodRan> => {
     put("word", "");
     put("reboots", "");

@@ -116,7 +116,7 @@ export async function recordDisk(base: string, directory: string, name: string):
   }
   const loop = made.use(await attach(exported));
   const kept = made.move();
-  const { close } = disposable(() => kept.disposeAsync());
+  const close = () => kept.disposeAsync();
   return {
     device: loop.device,
     position: () => recordsIn(new DataView(readFileSync(log).buffer)),
