@@ -73,8 +73,12 @@ export async function boot(
   const { path: etcPath } = made.use(scratchDirectory("etc"));
   await run("cp", ["-a", `${root.path}/etc/.`, etcPath]);
   for (const [path, text] of Object.entries(etc)) {
-    Deno.mkdirSync(dirname(join(etcPath, path)), { recursive: true });
-    Deno.writeTextFileSync(join(etcPath, path), text, { mode: text.startsWith("#!") ? 0o755 : 0o644 });
+    const file = join(etcPath, path);
+    Deno.mkdirSync(dirname(file), { recursive: true });
+    Deno.writeTextFileSync(file, text);
+    // Whatever the umask is: a test that opened the kernel in this process took it away.
+    for (let up = dirname(file); up.length > etcPath.length; up = dirname(up)) Deno.chmodSync(up, 0o755);
+    Deno.chmodSync(file, text.startsWith("#!") ? 0o755 : 0o644);
   }
   Deno.writeTextFileSync(join(machine.directory, "restart"), RESTART, { mode: 0o755 });
   const restarts = join(machine.directory, "restarts");
