@@ -88,6 +88,14 @@ function remove(item: Pending): void {
   if (at >= 0) pending.splice(at, 1);
 }
 
+/**
+ * The usual umask, for the files that a lab machine consists of: a test that opened the kernel in this process took it away, and
+ * what others could write is not trusted.
+ */
+export function usualUmask(): void {
+  Deno.umask(0o022);
+}
+
 /** A directory of its own for one run. Where nothing is said, it lies in TMPDIR: there must be room for the disk's written blocks. */
 export function scratchDirectory(name = "lab", parent = tmpdir()): Closable & { path: string } {
   const path = mkdtempSync(join(parent, `cos-${name}-`));

@@ -1,6 +1,6 @@
 /** Runs the program with files of its own in /etc, in a mount namespace that ends with it. */
 import { dirname, join } from "node:path";
-import { disposable } from "./cleanup.ts";
+import { disposable, usualUmask } from "./cleanup.ts";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
 import { run } from "./run.ts";
 import { staticFile } from "./static-file.ts";
@@ -15,6 +15,7 @@ export interface EtcRoom extends AsyncDisposable {
 
 /** The host's /etc, without what it says of policies. */
 export async function etcRoom(machine: Pick<LabMachine, "directory"> & { state?: string }): Promise<EtcRoom> {
+  usualUmask();
   const etc = join(machine.directory, "etc"), program = await staticFile();
   await run("cp", ["-a", "/etc", etc]);
   for (const name of ["cos", "containers"]) makeDirectory(join(etc, name));

@@ -1,6 +1,6 @@
 /** A lab machine: a disk, the static file to work on it, and independent looks at what it left. */
 import { join } from "node:path";
-import { scratchDirectory } from "./cleanup.ts";
+import { scratchDirectory, usualUmask } from "./cleanup.ts";
 import { createDisk, type DiskOptions, imageLabel, type LabDisk, mount, mountImage } from "./disk.ts";
 import { staticFile } from "./static-file.ts";
 
@@ -38,6 +38,7 @@ export async function runProgram(program: string, args: string[], env: Record<st
 }
 
 export async function labMachine(options: DiskOptions = {}): Promise<LabMachine> {
+  usualUmask();
   await using made = new AsyncDisposableStack();
   const program = await staticFile();
   const { path: directory } = made.use(scratchDirectory("machine"));
