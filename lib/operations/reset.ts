@@ -71,7 +71,6 @@ export async function reset(
   warnings.push(...await settle(session), ...emptied(session, settings));
   await keepMenu(session, settings, installed.os.menuEntry);
   await hooks.afterSwitch();
-  for (const text of warnings) events({ kind: "warning", text, late: true });
   noteOperation(session, {
     kind: "reset",
     at: new Date(system.now()).toISOString(),
@@ -133,31 +132,37 @@ function openSource(system: System, state: StatePartition): StatePartition {
   }
 }
 
-/** The new system is in place whatever happens here. */
+/** The new system is in place whatever happens here. Returns the warnings, which are told already. */
 async function settle(session: Session): Promise<string[]> {
   try {
     const now = session.look(), plan = planSwitch(now.state, { kind: "settle" });
     return plan === undefined ? [] : await switchSlots(session, now, plan);
   } catch (thrown) {
-    return [`The old system is still the fallback: ${messageOf(thrown)}`];
+    return [told(session, `The old system is still the fallback: ${messageOf(thrown)}`)];
   }
 }
 
-function emptied({ system: { kernel }, partition, events }: Session, { persistent, oem }: ResetSettings): string[] {
-  const warnings: string[] = [];
+function told({ events }: Session, text: string): string {
+  events({ kind: "warning", text, late: true });
+  return text;
+}
+
+/** Returns the warnings, which are told already. */
+function emptied(session: Session, { persistent, oem }: ResetSettings): string[] {
+  const { system: { kernel }, partition, events } = session, warnings: string[] = [];
   for (const [wanted, label] of [[oem, "COS_OEM"], [persistent, "COS_PERSISTENT"]] as const) {
     if (!wanted) continue;
     try {
       using sibling = openSibling(kernel, partition, label, true);
       if (sibling === undefined) {
-        warnings.push(`There is no ${label} beside the state partition: nothing was emptied there.`);
+        warnings.push(told(session, `There is no ${label} beside the state partition: nothing was emptied there.`));
         continue;
       }
       using _writable = makeWritable(kernel, sibling, (text) => events({ kind: "warning", text }));
       emptyDirectory(kernel, sibling.fd);
       kernel.syncfs(sibling.fd);
     } catch (thrown) {
-      warnings.push(`${label} could not be emptied: ${messageOf(thrown)}`);
+      warnings.push(told(session, `${label} could not be emptied: ${messageOf(thrown)}`));
     }
   }
   return warnings;
