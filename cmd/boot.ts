@@ -5,7 +5,7 @@ import { bootRoot } from "../lib/operations/boot-root.ts";
 import { bootRetry } from "../lib/operations/boot-retry.ts";
 import { bootStatus } from "../lib/operations/boot-status.ts";
 import { GOOD_TEXTS, renderBootStatus, renderImageParts, renderRoot } from "../lib/ui/boot.ts";
-import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+import { type CommonFlags, type CosContext, resultJson, runJob } from "./context.ts";
 
 export interface GoodFlags extends CommonFlags {
   readonly checks?: boolean;
@@ -14,9 +14,6 @@ export interface GoodFlags extends CommonFlags {
 
 /** Seconds that one check may take. */
 const CHECK_LIMIT = 60;
-
-const json = (operation: string, value: Record<string, unknown>) =>
-  `${JSON.stringify({ schemaVersion: 1, operation, ...value }, undefined, 2)}\n`;
 
 export async function runGood(this: CosContext, flags: GoodFlags): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
@@ -27,14 +24,14 @@ export async function runGood(this: CosContext, flags: GoodFlags): Promise<void>
       events,
       signal,
     );
-    print(flags.json ? json("boot good", { outcome, warnings }) : GOOD_TEXTS[outcome]);
+    print(flags.json ? resultJson("boot good", { outcome, warnings }) : GOOD_TEXTS[outcome]);
   });
 }
 
 export async function runBootStatus(this: CosContext, flags: CommonFlags): Promise<void> {
   await runJob(this, flags, ({ system, print }) => {
     const found = bootStatus(system, flags);
-    print(flags.json ? json("boot status", { ...found }) : renderBootStatus(found));
+    print(flags.json ? resultJson("boot status", found) : renderBootStatus(found));
   });
 }
 
@@ -43,7 +40,7 @@ export async function runRetry(this: CosContext, flags: CommonFlags): Promise<vo
     const name = await bootRetry(system, flags, events);
     print(
       flags.json
-        ? json("boot retry", { name, tries: 3, warnings })
+        ? resultJson("boot retry", { name, tries: 3, warnings })
         : `On trial again, for 3 boots: ${name}. Reboot to try it.\n`,
     );
   });
@@ -60,13 +57,18 @@ export async function runInstall(this: CosContext, flags: InstallFlags): Promise
       const { written, next } = installInImage(flags.image, flags.remove === true, events);
       print(
         flags.json
-          ? json("boot install", { image: flags.image, removed: flags.remove === true, changed: written, warnings })
+          ? resultJson("boot install", {
+            image: flags.image,
+            removed: flags.remove === true,
+            changed: written,
+            warnings,
+          })
           : renderImageParts(written, flags.remove === true, next),
       );
       return;
     }
     const changed = await (flags.remove ? bootRemove : bootInstall)(system, flags, events);
-    if (flags.json) print(json("boot install", { removed: flags.remove === true, changed, warnings }));
+    if (flags.json) print(resultJson("boot install", { removed: flags.remove === true, changed, warnings }));
     else if (changed.length === 0) {
       print(flags.remove ? "There is nothing of ours to remove.\n" : "It is all there already.\n");
     } else print(`${flags.remove ? "Removed" : "Installed"}: ${changed.join(", ")}\n`);
@@ -85,6 +87,6 @@ export async function runRoot(this: CosContext, flags: RootFlags): Promise<void>
   await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
     const settings = { target: flags.target ?? "/sysroot", wait: flags.wait ?? DISK_WAIT };
     const root = await bootRoot(system, settings, events, signal);
-    print(flags.json ? json("boot root", { ...root, warnings }) : renderRoot(root));
+    print(flags.json ? resultJson("boot root", { ...root, warnings }) : renderRoot(root));
   });
 }

@@ -1,7 +1,7 @@
 import { displayText } from "../lib/base/byte-string.ts";
 import { SETTING_NAMES, SETTINGS } from "../lib/config/settings-table.ts";
 import { renderSettings } from "../lib/ui/config.ts";
-import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+import { type CommonFlags, type CosContext, resultJson, runJob } from "./context.ts";
 import { machineSettings } from "./settings.ts";
 
 export type ConfigFlags = Omit<CommonFlags, "state">;
@@ -14,7 +14,7 @@ export async function runConfig(this: CosContext, flags: ConfigFlags): Promise<v
         const { value, origin, key, place } = settings[name], { about } = SETTINGS[name];
         return [name, { about, value, origin, ...place !== "default" && { key } }];
       }));
-      print(`${JSON.stringify({ schemaVersion: 1, operation: "config", settings: values }, undefined, 2)}\n`);
+      print(resultJson("config", { settings: values }));
       return;
     }
     print(renderSettings(SETTING_NAMES.map((name) => {

@@ -78,6 +78,11 @@ export async function runJob(
   }
 }
 
+/** A command's result for programs. */
+export function resultJson(operation: string, value: object): string {
+  return `${JSON.stringify({ schemaVersion: 1, operation, ...value }, undefined, 2)}\n`;
+}
+
 /**
  * Signals ask the work to stop. They stay caught until the process ends: a second one must not kill the undoing, nor one that
  * comes late the last lines.

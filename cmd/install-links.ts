@@ -1,7 +1,7 @@
 import { buildInfo } from "../lib/base/build-info.ts";
 import { CosError } from "../lib/base/errors.ts";
 import { installLinks, removeLinks } from "../lib/operations/install-links.ts";
-import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+import { type CommonFlags, type CosContext, resultJson, runJob } from "./context.ts";
 import { LINKED_NAMES } from "./legacy/names.ts";
 
 export interface LinkFlags extends Omit<CommonFlags, "state"> {
@@ -15,10 +15,8 @@ export async function runInstallLinks(this: CosContext, flags: LinkFlags, direct
     const changed = removed
       ? removeLinks(directory, LINKED_NAMES, program)
       : await installLinks(directory, LINKED_NAMES, program);
-    if (flags.json) {
-      const result = { schemaVersion: 1, operation: "install-links", directory, removed, changed };
-      print(`${JSON.stringify(result, undefined, 2)}\n`);
-    } else if (changed.length === 0) print(removed ? "There are no links of ours.\n" : "They are all there already.\n");
+    if (flags.json) print(resultJson("install-links", { directory, removed, changed }));
+    else if (changed.length === 0) print(removed ? "There are no links of ours.\n" : "They are all there already.\n");
     else print(`${removed ? "Removed" : "Made"} in ${directory}: ${changed.join(", ")}\n`);
   });
 }

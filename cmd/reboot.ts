@@ -1,7 +1,7 @@
 import { ERROR_CODES } from "../lib/base/errors.ts";
 import { bootOnceInto, type Target } from "../lib/operations/next-entry.ts";
 import { restart } from "../lib/operations/restart.ts";
-import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+import { type CommonFlags, type CosContext, resultJson, runJob } from "./context.ts";
 
 export interface RebootFlags extends CommonFlags {
   readonly into: Target;
@@ -13,7 +13,6 @@ export async function runReboot(this: CosContext, flags: RebootFlags): Promise<v
     const text = `The next boot, and only that, starts the ${flags.into} system.\n`;
     const restarts = await restart(system, "reboot", 0, events, signal);
     if (!restarts) this.exitStatus = ERROR_CODES.TOOL_FAILED.exit;
-    const result = { schemaVersion: 1, operation: "reboot", into: flags.into, restarts, warnings };
-    print(flags.json ? `${JSON.stringify(result, undefined, 2)}\n` : text);
+    print(flags.json ? resultJson("reboot", { into: flags.into, restarts, warnings }) : text);
   });
 }

@@ -3,9 +3,9 @@ import { operatorName } from "../lib/config/operator.ts";
 import { parseReference } from "../lib/formats/reference.ts";
 import { reset } from "../lib/operations/reset.ts";
 import { renderSlots } from "../lib/ui/status.ts";
-import { type CosContext, runJob } from "./context.ts";
+import { type CosContext, resultJson, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
-import { imageSettings, machineSettings, statementsOf } from "./settings.ts";
+import { machineSettings, sourceSettings, statementsOf } from "./settings.ts";
 
 export interface ResetFlags extends ImageFlags {
   readonly resetPersistent?: boolean;
@@ -15,7 +15,7 @@ export interface ResetFlags extends ImageFlags {
 export async function runReset(this: CosContext, flags: ResetFlags, image?: string): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
     const machine = await machineSettings(statementsOf(flags));
-    const { image: _, ...settings } = imageSettings(parseReference("oci:/"), flags, machine, system, events);
+    const settings = sourceSettings(flags, machine, system, events);
     const slots = await reset(
       system,
       {
@@ -28,8 +28,7 @@ export async function runReset(this: CosContext, flags: ResetFlags, image?: stri
       events,
       signal,
     );
-    if (flags.json) {
-      print(`${JSON.stringify({ schemaVersion: 1, operation: "reset", slots, warnings }, undefined, 2)}\n`);
-    } else print(`Reset. The next boot starts the active system:\n${renderSlots(slots)}`);
+    if (flags.json) print(resultJson("reset", { slots, warnings }));
+    else print(`Reset. The next boot starts the active system:\n${renderSlots(slots)}`);
   });
 }

@@ -1,6 +1,6 @@
 import { rollback } from "../lib/operations/rollback.ts";
 import { renderSlots } from "../lib/ui/status.ts";
-import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+import { type CommonFlags, type CosContext, resultJson, runJob } from "./context.ts";
 
 export interface RollbackFlags extends CommonFlags {
   readonly retryBad?: boolean;
@@ -9,8 +9,7 @@ export interface RollbackFlags extends CommonFlags {
 export async function runRollback(this: CosContext, flags: RollbackFlags): Promise<void> {
   await runJob(this, flags, async ({ system, events, signal, print, warnings }) => {
     const { after } = await rollback(system, { state: flags.state, retryBad: flags.retryBad === true }, events, signal);
-    if (flags.json) {
-      print(`${JSON.stringify({ schemaVersion: 1, operation: "rollback", slots: after, warnings }, undefined, 2)}\n`);
-    } else print(`Rolled back. The next boot starts the active system:\n${renderSlots(after)}`);
+    if (flags.json) print(resultJson("rollback", { slots: after, warnings }));
+    else print(`Rolled back. The next boot starts the active system:\n${renderSlots(after)}`);
   });
 }

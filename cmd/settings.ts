@@ -54,18 +54,20 @@ export function statementsOf(
 }
 
 /** The flags that say how the image is to be had; the others are settings. */
-type SourceFlags = Pick<ImageFlags, "state" | "plainHttp" | "authFile" | "replaceLinks">;
+interface SourceFlags extends Pick<ImageFlags, "state" | "plainHttp" | "authFile" | "replaceLinks"> {
+  /** Files or directories with logins that are asked before all others but `authFile`. */
+  secrets?: readonly string[];
+}
 
-export function imageSettings(
-  image: ImageReference,
+/** What an operation on an image needs to know besides the image. */
+export function sourceSettings(
   flags: SourceFlags,
   settings: MachineSettings,
   system: System,
   events: Events,
-): ImageSettings {
+): Omit<ImageSettings, "image"> {
   const warn = (text: string) => events({ kind: "warning", text });
   return {
-    image,
     state: flags.state,
     size: settings.size.value * MIB,
     replaceDirectoryLinks: flags.replaceLinks === true,
@@ -73,6 +75,7 @@ export function imageSettings(
     userAgent: `cos/${buildInfo().version}`,
     credentials: credentialLookup(environment, {
       file: flags.authFile,
+      first: flags.secrets,
       runHelper: helperRunner(helperEnvironment),
       warn,
     }),
@@ -99,6 +102,10 @@ export function imageSettings(
     },
     ...waivers(settings, system),
   };
+}
+
+export function imageSettings(image: ImageReference, ...others: Parameters<typeof sourceSettings>): ImageSettings {
+  return { image, ...sourceSettings(...others) };
 }
 
 /** A key that was named for this run, by a flag or a variable, or in a file for all runs. */

@@ -1,8 +1,7 @@
 import { asCosError } from "../lib/base/errors.ts";
 import { shortDigest } from "../lib/base/digest.ts";
 import type { Events } from "../lib/base/events.ts";
-import { credentialLookup } from "../lib/config/credentials.ts";
-import { environment, helperEnvironment } from "../lib/config/environment.ts";
+import { environment } from "../lib/config/environment.ts";
 import { type PlanEnvironment, planEnvironment } from "../lib/config/plan.ts";
 import { formatReference, type ImageReference, parseReference } from "../lib/formats/reference.ts";
 import { askOwnImage } from "../lib/kubernetes/own-image.ts";
@@ -12,7 +11,6 @@ import { describeOwnTree, type OwnTree } from "../lib/operations/own-tree.ts";
 import { LEAST_KEPT } from "../lib/operations/keeping.ts";
 import { requireRoot } from "../lib/operations/session.ts";
 import { sucUpgrade } from "../lib/operations/suc-upgrade.ts";
-import { helperRunner } from "../lib/system/credential-helper.ts";
 import type { System } from "../lib/system/system.ts";
 import { renderError } from "../lib/ui/errors.ts";
 import { renderPlan } from "../lib/ui/status.ts";
@@ -43,12 +41,7 @@ export async function runSucUpgrade(this: CosContext, flags: SucFlags): Promise<
       enterHost(system.kernel, system.pid, plan.host);
       const target = await targetOf(system, plan, pod, events, signal), by = `the Plan ${plan.plan}`;
       const settings = {
-        ...imageSettings(target.image, {}, await machineSettings([]), system, events),
-        credentials: credentialLookup(environment, {
-          first: pod.secrets,
-          runHelper: helperRunner(helperEnvironment),
-          warn: (text) => warn(events, text),
-        }),
+        ...imageSettings(target.image, { secrets: pod.secrets }, await machineSettings([]), system, events),
         own: target.tree,
         ...target.ownImage ? { waiverWithoutPolicy: { word: "suc-upgrade on the pod's own image", by } } : {},
         allowDowngrade: plan.force ? { word: "FORCE=true", by } : undefined,
@@ -94,8 +87,4 @@ async function targetOf(
   const tree = await describeOwnTree(system.kernel, pod.tree, { plan: hash, name, mounts: pod.mounts, host });
   say(`Taking the files of this pod, known as ${shortDigest(tree.digest)}, for ${asked.why}`);
   return { image: { kind: "directory", path: "/" }, tree, ownImage: true };
-}
-
-function warn(events: Events, text: string): void {
-  events({ kind: "warning", text });
 }

@@ -1,6 +1,6 @@
 import { switchTo } from "../lib/operations/switch-to.ts";
 import { renderSlots } from "../lib/ui/status.ts";
-import { type CommonFlags, type CosContext, runJob } from "./context.ts";
+import { type CommonFlags, type CosContext, resultJson, runJob } from "./context.ts";
 
 export interface SwitchFlags extends CommonFlags {
   readonly acceptRunning?: boolean;
@@ -16,8 +16,7 @@ export async function runSwitch(this: CosContext, flags: SwitchFlags, to: string
       retryBad: flags.retryBad === true,
     };
     const slots = await switchTo(system, settings, events, signal);
-    if (flags.json) {
-      print(`${JSON.stringify({ schemaVersion: 1, operation: "switch", slots, warnings }, undefined, 2)}\n`);
-    } else print(`Switched. The next boot starts the active system:\n${renderSlots(slots)}`);
+    if (flags.json) print(resultJson("switch", { slots, warnings }));
+    else print(`Switched. The next boot starts the active system:\n${renderSlots(slots)}`);
   });
 }

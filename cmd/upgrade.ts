@@ -8,7 +8,7 @@ import { type Restart, restart } from "../lib/operations/restart.ts";
 import type { SlotSummary } from "../lib/operations/summary.ts";
 import { planUpgradeOnly, upgrade, type UpgradePlan, type UpgradeSettings } from "../lib/operations/upgrade.ts";
 import { renderPlan, renderRecovery, renderSlots } from "../lib/ui/status.ts";
-import { type CosContext, type Job, runJob } from "./context.ts";
+import { type CosContext, type Job, resultJson, runJob } from "./context.ts";
 import type { ImageFlags } from "./flags.ts";
 import { imageSettings, machineSettings, type RestartFlags, saidBy, statementsOf, wantedRestart } from "./settings.ts";
 
@@ -27,7 +27,7 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image?: 
   await runJob(this, flags, async (job) => {
     const { system, events, signal, print, warnings } = job, machine = await machineSettings(statementsOf(flags));
     const reference = image === undefined ? imageOfMachine(machine, flags.recovery === true) : parseReference(image);
-    const restart = wantedRestart(machine);
+    const wanted = wantedRestart(machine);
     const settings = {
       ...imageSettings(reference, flags, machine, system, events),
       acceptRunning: flags.acceptRunning === true,
@@ -43,15 +43,17 @@ export async function runUpgrade(this: CosContext, flags: UpgradeFlags, image?: 
     }
     if (flags.recovery) {
       const done = await upgradeRecovery(system, settings, events, signal);
-      print(flags.json ? resultJson({ recovery: done, warnings }) : renderRecovery(done));
+      print(flags.json ? resultJson("upgrade", { recovery: done, warnings }) : renderRecovery(done));
+      // What the machine would start next is the same as before: it restarts only if that is said.
+      if (wanted !== undefined) await restart(system, wanted, 0, events, signal);
       return;
     }
     if (flags.dryRun) {
       const plan = await planUpgradeOnly(system, settings, signal);
-      print(flags.json ? resultJson({ dryRun: true, plan: planValue(plan) }) : renderPlan(plan));
+      print(flags.json ? resultJson("upgrade", { dryRun: true, plan: planValue(plan) }) : renderPlan(plan));
       return;
     }
-    await performUpgrade(job, settings, { json: flags.json === true, restart });
+    await performUpgrade(job, settings, { json: flags.json === true, restart: wanted });
   });
 }
 
@@ -87,7 +89,7 @@ export async function performUpgrade(
     if (!end.json) output.err(renderPlan(plan));
   };
   const { plan, after } = await upgrade(system, settings, events, signal, show);
-  if (end.json) print(resultJson({ plan: planValue(plan), slots: after, warnings }));
+  if (end.json) print(resultJson("upgrade", { plan: planValue(plan), slots: after, warnings }));
   else if (plan.action === "nothing") print("Nothing to do.\n");
   else print(`Upgraded. The next boot starts the active system:\n${renderSlots(after)}`);
   if (end.restart === undefined || runsActive(after)) return { restartFailed: false };
@@ -97,10 +99,6 @@ export async function performUpgrade(
 /** A machine that runs what was asked for needs no restart: one that is asked again and again would never come to work. */
 function runsActive(slots: readonly SlotSummary[]): boolean {
   return slots.some(({ slot, running }) => slot === "active" && running);
-}
-
-function resultJson(result: Record<string, unknown>): string {
-  return `${JSON.stringify({ schemaVersion: 1, operation: "upgrade", ...result }, undefined, 2)}\n`;
 }
 
 /** The plan without what only this process can use. */

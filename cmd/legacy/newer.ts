@@ -2,6 +2,7 @@
 import { CosError } from "../../lib/base/errors.ts";
 import type { ImageRequest } from "../../lib/config/image-choice.ts";
 import type { Statement } from "../../lib/config/settings.ts";
+import { OLDER } from "./older.ts";
 import { type Parsed, withoutMeaning, wrongUse } from "./request.ts";
 
 export const NEWER_COMMANDS = ["upgrade", "reset"] as const;
@@ -72,16 +73,7 @@ type Said = Map<string, string>;
 
 /** Whether a command line of `cos-upgrade` can only be one of this generation. */
 export function isNewer(words: readonly string[]): boolean {
-  const older = new Set([
-    "--docker-image",
-    "--directory",
-    "--recovery",
-    "--no-verify",
-    "--no-cosign",
-    "--strict",
-    "--help",
-    "-h",
-  ]);
+  const older = new Set([...Object.keys(OLDER["cos-upgrade"].flags), "--help", "-h"]);
   return words.some((word) => word.startsWith("-") && !older.has(word));
 }
 

@@ -6,7 +6,6 @@ import { environment } from "../../lib/config/environment.ts";
 import { chooseImage, imageOfSetting } from "../../lib/config/image-choice.ts";
 import { operatorName } from "../../lib/config/operator.ts";
 import { parseKernelArguments } from "../../lib/formats/kernel-arguments.ts";
-import { parseReference } from "../../lib/formats/reference.ts";
 import { readTextFile } from "../../lib/machine/files.ts";
 import { rebrand } from "../../lib/operations/boot-menu.ts";
 import { deploy } from "../../lib/operations/deploy.ts";
@@ -18,7 +17,14 @@ import type { UpgradeSettings } from "../../lib/operations/upgrade.ts";
 import { renderError } from "../../lib/ui/errors.ts";
 import { renderRecovery, renderSlots } from "../../lib/ui/status.ts";
 import { type CosContext, type Job, runJob } from "../context.ts";
-import { imageSettings, type MachineSettings, machineSettings, saidBy, wantedRestart } from "../settings.ts";
+import {
+  imageSettings,
+  type MachineSettings,
+  machineSettings,
+  saidBy,
+  sourceSettings,
+  wantedRestart,
+} from "../settings.ts";
 import { performUpgrade } from "../upgrade.ts";
 import { CLEANUP_FAILED, newerStatus, OLDER_FAILURE, olderStatus, RESTART_FAILED } from "./exit-status.ts";
 import type { LegacyName } from "./names.ts";
@@ -32,7 +38,8 @@ const REBOOT_DELAY = 5000;
 type Tool = Exclude<LegacyName, "cos-rollback" | "suc-upgrade">;
 
 export async function runLegacy(context: CosContext, tool: Tool, words: readonly string[]): Promise<void> {
-  const newer = newerCommand(tool, words), statusOf = newer === undefined ? olderStatus : newerStatus;
+  const newer = newerLine(tool, words);
+  const statusOf = tool === "elemental" || newer !== undefined ? newerStatus : olderStatus;
   let parsed: Parsed;
   try {
     parsed = parse(tool, words, newer);
@@ -51,42 +58,49 @@ export async function runLegacy(context: CosContext, tool: Tool, words: readonly
   let status = 0;
   await runJob(context, { debug, verbose: debug }, async (job) => {
     for (const text of request.warnings) job.events({ kind: "warning", text });
-    status = await work(tool, newer, request, request.quiet === true ? quiet(job) : job);
+    status = await work(tool, newer?.command, request, request.quiet === true ? quiet(job) : job);
   }, statusOf);
   if (context.exitStatus === 0) context.exitStatus = status;
 }
 
-/** Undefined for a command line of the first generation. */
-function newerCommand(tool: Tool, words: readonly string[]): NewerCommand | "other" | undefined {
-  if (tool === "elemental") return splitCommand(words)?.command ?? "other";
-  if (!isNewer(words)) return undefined;
-  return tool === "cos-upgrade" ? "upgrade" : tool === "cos-reset" ? "reset" : undefined;
+interface NewerLine {
+  command: NewerCommand;
+  /** Without the command. */
+  rest: readonly string[];
 }
 
-function parse(tool: Tool, words: readonly string[], newer: NewerCommand | "other" | undefined): Parsed {
-  if (newer === "other") throw notElemental();
-  if (tool === "elemental") {
-    const { command, rest } = splitCommand(words) ?? { command: newer ?? "upgrade", rest: [] };
-    return parseNewer(tool, command, rest);
-  }
-  return newer === undefined ? parseOlder(tool, words) : parseNewer(tool, newer, words);
+/** What these are where their flags are of the second generation. */
+const NEWER_NAMES: Partial<Record<Tool, NewerCommand>> = { "cos-upgrade": "upgrade", "cos-reset": "reset" };
+
+/** Undefined for a command line of the first generation, and for what else `elemental` can do. */
+function newerLine(tool: Tool, words: readonly string[]): NewerLine | undefined {
+  if (tool === "elemental") return splitCommand(words);
+  const command = NEWER_NAMES[tool];
+  return command !== undefined && isNewer(words) ? { command, rest: words } : undefined;
+}
+
+function parse(tool: Tool, words: readonly string[], newer: NewerLine | undefined): Parsed {
+  if (newer !== undefined) return parseNewer(tool, newer.command, newer.rest);
+  if (tool === "elemental") throw notElemental();
+  return parseOlder(tool, words);
 }
 
 /** Returns the exit status. */
 async function work(
   tool: Tool,
-  newer: NewerCommand | "other" | undefined,
+  newer: NewerCommand | undefined,
   request: LegacyRequest,
   job: Job,
 ): Promise<number> {
   const machine = await machineSettings(request.statements, request.elemental), watched = lateFailures(job.events);
   const watchedJob = { ...job, events: watched.events };
   if (tool === "cos-rebrand") return await rebrandMenu(machine, watchedJob);
-  const unstarted = tool === "cos-reset" || newer === "reset"
-    ? await resetMachine(request, machine, watchedJob)
+  const run = tool === "cos-reset" || newer === "reset"
+    ? resetMachine
     : tool === "cos-deploy"
-    ? await deploySystem(request, machine, watchedJob)
-    : await upgradeSystem(request, machine, watchedJob);
+    ? deploySystem
+    : upgradeSystem;
+  const unstarted = await run(request, machine, watchedJob);
   if (request.generation === 1) return 0;
   if (unstarted !== undefined) return RESTART_FAILED[unstarted];
   return watched.failed() ? CLEANUP_FAILED : 0;
@@ -106,7 +120,7 @@ async function resetMachine(request: LegacyRequest, machine: MachineSettings, jo
     : resetImage.value === ""
     ? undefined
     : imageOfSetting(resetImage, channel.value);
-  const { image: _, ...settings } = imageSettings(parseReference("oci:/"), {}, machine, system, events);
+  const settings = sourceSettings({}, machine, system, events);
   const by = operatorName(environment, system.kernel.getuid()), restart = wantedRestart(machine);
   const emptied = { persistent: resetPersistent.value, oem: resetOem.value };
   const slots = await reset(system, { ...settings, image, ...emptied, by }, events, signal);

@@ -40,7 +40,8 @@ export interface PolicyOptions {
   settingsKey?: NamedKey;
 }
 
-const OWN = "/etc/cos/policy.json", CONTAINERS = "/etc/containers/policy.json";
+const OWN = "/etc/cos/policy.json";
+export const CONTAINERS_POLICY = "/etc/containers/policy.json";
 
 /** Undefined where there is none. Throws `CONFIGURATION`. */
 export async function findPolicy({ root, of, key, settingsKey }: PolicyOptions): Promise<Policy | undefined> {
@@ -49,7 +50,7 @@ export async function findPolicy({ root, of, key, settingsKey }: PolicyOptions):
   const own = await readPolicy(`${root}${OWN}`, root, true, origin(OWN));
   if (own !== undefined) return own;
   if (settingsKey !== undefined) return await keyPolicy(settingsKey);
-  return await readPolicy(`${root}${CONTAINERS}`, root, false, origin(CONTAINERS));
+  return await readPolicy(`${root}${CONTAINERS_POLICY}`, root, false, origin(CONTAINERS_POLICY));
 }
 
 /**
@@ -74,16 +75,16 @@ export async function readPolicy(
   };
 }
 
-/** A key alone is a policy: whatever this run installs is signed by it, in whichever form; the image's name may be any. */
+/** A key alone is a policy: whatever this run installs is signed by it, in whichever form; a name in the signature must be of the same repository. */
 async function keyPolicy({ path, words }: NamedKey): Promise<Policy> {
   const keyPath = await Deno.realPath(path).catch((cause: unknown) => {
     throw unusable(path, "it cannot be read", cause);
   });
-  const anyName = { type: "matchRepository" };
+  const sameRepository = { type: "matchRepository" };
   const requirement = {
     type: "anyOf",
     requirements: [
-      { type: "sigstoreSigned", keyPath, signedIdentity: anyName },
+      { type: "sigstoreSigned", keyPath, signedIdentity: sameRepository },
       { type: "sigstoreBundle", keyPath },
     ],
   };

@@ -1,6 +1,6 @@
 /** `cos policy check`: what a policy says, in words, and what of it is most likely not meant. */
 import { CosError } from "../base/errors.ts";
-import type { Policy } from "../config/policy.ts";
+import { CONTAINERS_POLICY, type Policy } from "../config/policy.ts";
 import type { Requirement } from "../trust/mod.ts";
 
 export interface ScopeInWords {
@@ -61,7 +61,7 @@ function doubtsOf(name: string, requirements: readonly Requirement[], { own, ori
   if (name.startsWith("docker ") && /[A-Z]/.test(name.slice(7).split(":")[0] ?? "")) {
     doubts.push("Names of repositories have no capital letters: this scope matches nothing.");
   }
-  if (origin === "/etc/containers/policy.json" && types.has("sigstoreSigned")) {
+  if (origin === CONTAINERS_POLICY && types.has("sigstoreSigned")) {
     doubts.push("Attached signatures are read only where registries.d says use-sigstore-attachments: true.");
   }
   for (const { doubt } of requirements) if (doubt !== undefined) doubts.push(doubt);
