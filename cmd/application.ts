@@ -1,13 +1,13 @@
 /** The table of commands: help, usage and completions come from here, and each command's code is loaded when it is called. */
 import { buildApplication, buildCommand, buildRouteMap } from "@stricli/core";
 import type { CommonFlags, CosContext } from "./context.ts";
-import type { GoodFlags, InstallFlags, RootFlags } from "./boot.ts";
-import { commonFlags, imageArgument, type ImageFlags, imageFlags, seconds, span, systems, word } from "./flags.ts";
+import { boot } from "./boot-routes.ts";
+import { commonFlags, imageArgument, type ImageFlags, imageFlags, span, systems, word } from "./flags.ts";
 import type { ResetFlags } from "./reset.ts";
 import type { ConfigFlags } from "./config.ts";
 import type { RebootFlags } from "./reboot.ts";
 import type { LinkFlags } from "./install-links.ts";
-import type { TestFlags } from "./policy.ts";
+import { policy } from "./policy-routes.ts";
 import type { SucFlags } from "./suc-upgrade.ts";
 import type { PinFlags } from "./pin.ts";
 import type { RollbackFlags } from "./rollback.ts";
@@ -167,153 +167,6 @@ const repair = buildCommand<CommonFlags, [], CosContext>({
   },
 });
 
-const good = buildCommand<GoodFlags, [], CosContext>({
-  loader: async () => (await import("./boot.ts")).runGood,
-  parameters: {
-    flags: {
-      checks: word(
-        "Run the operator's checks first: the executables in /etc/cos/checks.d, in the order of their names",
-      ),
-      checkTimeout: {
-        kind: "parsed",
-        parse: seconds,
-        optional: true,
-        placeholder: "SECONDS",
-        brief: "Time that each check may take (60)",
-      },
-      ...commonFlags,
-    },
-    positional: { kind: "tuple", parameters: [] },
-  },
-  docs: {
-    brief: "Say that the running system runs well: GRUB stops counting its boots",
-    fullDescription:
-      "Acts only if the system that was booted is still the active one. cos-boot-good.service calls it after each counted boot.\n" +
-      "On the fallback it remembers that the active system failed. Twice in a row changes nothing.",
-  },
-});
-
-const bootStatus = buildCommand<CommonFlags, [], CosContext>({
-  loader: async () => (await import("./boot.ts")).runBootStatus,
-  parameters: { flags: commonFlags, positional: { kind: "tuple", parameters: [] } },
-  docs: {
-    brief: "Show whether GRUB counts boots, what it would start next, and what failed",
-    fullDescription: "Changes nothing.",
-  },
-});
-
-const retry = buildCommand<CommonFlags, [], CosContext>({
-  loader: async () => (await import("./boot.ts")).runRetry,
-  parameters: { flags: commonFlags, positional: { kind: "tuple", parameters: [] } },
-  docs: {
-    brief: "Put the active system on trial again, after it failed and the passive one took its place",
-    fullDescription: "GRUB tries it three times from the next boot on. Nothing is downloaded.",
-  },
-});
-
-const install = buildCommand<InstallFlags, [], CosContext>({
-  loader: async () => (await import("./boot.ts")).runInstall,
-  parameters: {
-    flags: {
-      remove: word("Take away what this command wrote, and put back what it replaced"),
-      image: {
-        kind: "parsed",
-        parse: String,
-        optional: true,
-        placeholder: "DIR",
-        brief: "While an image is built: write units and initramfs modules into its tree instead of GRUB's parts",
-      },
-      ...commonFlags,
-    },
-    positional: { kind: "tuple", parameters: [] },
-  },
-  docs: {
-    brief: "Let GRUB count boots on this machine: writes its parts to the state partition and checks them",
-    fullDescription:
-      "Adds hooks to /grubcustom, and writes /grub_boot_assessment, /grub_image_uuid and /boot_assessment, all on the state partition.\n" +
-      "What others wrote there is kept, and grub.cfg is not touched. Twice in a row changes nothing.\n\n" +
-      "An image gets its own part while it is built, before its initramfs is made:\n\n" +
-      "  cos boot install --image / && update-initramfs -u",
-  },
-});
-
-const root = buildCommand<RootFlags, [], CosContext>({
-  loader: async () => (await import("./boot.ts")).runRoot,
-  parameters: {
-    flags: {
-      target: {
-        kind: "parsed",
-        parse: String,
-        optional: true,
-        placeholder: "DIR",
-        brief: "Where to mount it (/sysroot)",
-      },
-      wait: {
-        kind: "parsed",
-        parse: seconds,
-        optional: true,
-        placeholder: "SECONDS",
-        brief: "How long to wait for its disk (60)",
-      },
-      json: commonFlags.json,
-      debug: commonFlags.debug,
-    },
-    positional: { kind: "tuple", parameters: [] },
-  },
-  docs: {
-    brief: "In an initramfs: mount the image that the kernel came from as the root",
-    fullDescription:
-      "Finds the state partition, mounts it read-only on /run/initramfs/cos-state, and mounts the image whose UUID GRUB has passed on\n" +
-      "(cos.image_uuid=), else the one that the entry names (cos-img/filename=); where that one is broken, the other. Mends what a power\n" +
-      "cut has left. In a boot that GRUB counts it starts a watchdog, which cos boot good stops; cos.watchdog=SECONDS sets its time (600).",
-  },
-});
-
-const boot = buildRouteMap({
-  routes: { good, status: bootStatus, retry, install, root },
-  docs: { brief: "Boot counting and fallback" },
-});
-
-const {
-  noVerify: _noVerify,
-  size: _size,
-  replaceLinks: _replaceLinks,
-  strict: _strict,
-  verbose: _verbose,
-  state: _state,
-  ...askingFlags
-} = imageFlags;
-
-const policyCheck = buildCommand<Omit<CommonFlags, "state">, [string?], CosContext>({
-  loader: async () => (await import("./policy.ts")).runCheck,
-  parameters: {
-    flags: { json: commonFlags.json, debug: commonFlags.debug },
-    positional: {
-      kind: "tuple",
-      parameters: [{
-        parse: String,
-        optional: true,
-        placeholder: "FILE",
-        brief: "A policy file (the one in force otherwise)",
-      }],
-    },
-  },
-  docs: {
-    brief: "Say in words what a policy asks of images, and find its mistakes",
-    fullDescription: "Reads the policy with all keys that it names. Changes nothing, and needs no network.",
-  },
-});
-
-const policyTest = buildCommand<TestFlags, [string], CosContext>({
-  loader: async () => (await import("./policy.ts")).runTest,
-  parameters: { flags: askingFlags, positional: { kind: "tuple", parameters: [imageArgument] } },
-  docs: {
-    brief: "Say whether IMAGE would be installed, requirement by requirement",
-    fullDescription:
-      "Fetches its manifest and signatures, not its layers, and asks the policy. Ends with 0 if it would be installed, 31 if not.",
-  },
-});
-
 const verify = buildCommand<VerifyFlags, [string?], CosContext>({
   loader: async () => (await import("./verify.ts")).runVerify,
   parameters: {
@@ -337,11 +190,6 @@ const verify = buildCommand<VerifyFlags, [string?], CosContext>({
       "  cos verify registry.example.org/os/base:v2\n" +
       "  cos verify --slot active",
   },
-});
-
-const policy = buildRouteMap({
-  routes: { check: policyCheck, test: policyTest },
-  docs: { brief: "What may be installed, and who must have signed it" },
 });
 
 const config = buildCommand<ConfigFlags, [], CosContext>({
