@@ -10,6 +10,7 @@ import type { ArtifactNeed, Asked, Context, Decision, Found, Material, Requireme
 import type { System } from "../system/system.ts";
 import { askContentTrust, keepTrust, type TrustMemory, trustMemory, type TrustSeed } from "./content-trust.ts";
 import type { Source } from "./install-image.ts";
+import { policyInForce, saysNothing } from "./installed-policy.ts";
 import type { Session } from "./session.ts";
 import type { SourceSettings } from "./source.ts";
 import type { Waiver } from "./record-keeping.ts";
@@ -35,14 +36,15 @@ export interface Judgement {
   decision: Decision;
 }
 
+const BUNDLE = /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.[0-9]+)?\+json(?:;version=0\.[0-9]+)?$/;
 const KINDS = {
   attachments: {
     layer: /^application\/vnd\.dev\.cosign\.simplesigning\.v1\+json$/,
     most: 1024 * 1024,
   },
   bundles: {
-    artifact: /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.[0-9]+)?\+json(?:;version=0\.[0-9]+)?$/,
-    layer: /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.[0-9]+)?\+json(?:;version=0\.[0-9]+)?$/,
+    artifact: BUNDLE,
+    layer: BUNDLE,
     most: 8 * 1024 * 1024,
   },
   notary: {
@@ -91,30 +93,24 @@ export async function prove(
   }
 }
 
-/** As above, where the state partition may be written: what was seen of content trust is remembered at once. */
+/**
+ * As above, where the state partition may be written: what was seen of content trust is remembered at once. From outside, where
+ * nothing is said, the installed active system's policy is asked.
+ */
 export async function proveAndRemember(
   session: Session,
   source: Source,
   settings: ProofSettings & SourceSettings,
   signal: AbortSignal,
 ): Promise<Verification> {
-  const { system, partition } = session, memory = trustMemory(system, partition, settings.trustSeed);
-  const verification = await prove(system, source, settings, memory, signal);
+  const { system, partition, events } = session, memory = trustMemory(system, partition, settings.trustSeed);
+  using installed = new DisposableStack();
+  const warn = (text: string) => events({ kind: "warning", text });
+  const policy = policyInForce(system, session.look(), settings.policy, installed, warn);
+  const verification = await prove(system, source, { ...settings, policy }, memory, signal);
   keepTrust(session, memory);
   return verification;
 }
-
-/** Distributions ship for containers a policy that accepts anything: with that alone, nobody has said anything of the system. */
-async function saysNothing(policy: Policy | undefined): Promise<boolean> {
-  if (policy === undefined) return true;
-  const { own, file: { scopes } } = policy;
-  if (own || scopes.some(({ name }) => !UNSAID.test(name))) return false;
-  const requirements = await Promise.all(scopes.map((scope) => policy.prepare(scope)));
-  return requirements.flat().every(({ type }) => type === "insecureAcceptAnything");
-}
-
-/** The default, and what containers ships beside it for a docker daemon's images. */
-const UNSAID = /^(?:default|docker-daemon)$/;
 
 /** Asks the policy, and decides nothing. */
 export async function judge(

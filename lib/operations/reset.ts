@@ -6,7 +6,7 @@ import { CosError, messageOf } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { formatReference, type ImageReference } from "../formats/reference.ts";
 import type { Verification } from "../formats/record.ts";
-import { openSibling, type StatePartition } from "../machine/state-partition.ts";
+import { OEM_LABEL, openSibling, PERSISTENT_LABEL, type StatePartition } from "../machine/state-partition.ts";
 import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
 import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
@@ -15,7 +15,6 @@ import { makeWritable } from "../state/writable.ts";
 import { keepMenu } from "./boot-menu.ts";
 import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
-import { policyInForce } from "./installed-policy.ts";
 import { checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
 import { proveAndRemember } from "./prove.ts";
@@ -98,9 +97,7 @@ async function sourceOf(
   const { system, partition } = session, { image } = settings;
   if (image !== undefined) {
     const source = await resolveSource(system, { ...settings, image }, signal);
-    const warn = (text: string) => session.events({ kind: "warning", text });
-    const policy = policyInForce(system, session.look(), settings.policy, stack, warn);
-    const verification = await proveAndRemember(session, source, { ...settings, image, policy }, signal);
+    const verification = await proveAndRemember(session, source, { ...settings, image }, signal);
     return {
       source: { ...source, name: formatReference(image) },
       verification,
@@ -150,7 +147,7 @@ function told({ events }: Session, text: string): string {
 /** Returns the warnings, which are told already. */
 function emptied(session: Session, { persistent, oem }: ResetSettings): string[] {
   const { system: { kernel }, partition, events } = session, warnings: string[] = [];
-  for (const [wanted, label] of [[oem, "COS_OEM"], [persistent, "COS_PERSISTENT"]] as const) {
+  for (const [wanted, label] of [[oem, OEM_LABEL], [persistent, PERSISTENT_LABEL]] as const) {
     if (!wanted) continue;
     try {
       using sibling = openSibling(kernel, partition, label, true);

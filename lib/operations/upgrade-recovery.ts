@@ -82,6 +82,7 @@ export async function upgradeRecovery(
     await run(target, planRecoverySwitch(names, present(target)));
     const origin = originOf(resolvedImage(source), settings.image);
     const image: ImageRecord = { ...newImageRecord(source.name, installed, verification, system.now()), ...origin };
+    await hooks.afterSwitch();
     const at = new Date(system.now()).toISOString();
     noteOperation(
       session,
