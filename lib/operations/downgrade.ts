@@ -29,7 +29,10 @@ export function originOf(image: ResolvedImage | undefined, reference: ImageRefer
 }
 
 /** The floors that hold here. A record that is lost or damaged does not lower them: its copy lies on the recovery partition. */
-export function floorsOf({ kernel }: System, { record, partition }: View): Readonly<Record<string, Floor>> {
+export function floorsOf(
+  { kernel }: System,
+  { record, partition }: Pick<View, "record" | "partition">,
+): Readonly<Record<string, Floor>> {
   if (record.record.floors !== undefined || record.condition === "present") return record.record.floors ?? {};
   using recovery = openSibling(kernel, partition, RECOVERY_LABEL, false);
   return recovery === undefined ? {} : loadRecord(kernel, recovery.fd).record.floors ?? {};
@@ -59,6 +62,11 @@ export function refuseDowngrade(name: string, { older }: DowngradeJudgement, all
       "If an older one is really meant: --allow-downgrade; it is recorded. To go back to the passive system: cos rollback",
     details: { found: older.found, floor: older.floor },
   });
+}
+
+/** In the record that takes a lost one's place. */
+export function withFloors(record: InstallRecord, floors: Readonly<Record<string, Floor>>): InstallRecord {
+  return Object.entries(floors).reduce((raised, [product, floor]) => raiseFloor(raised, product, floor), record);
 }
 
 /** A system that ran well raises the floor of its product. */

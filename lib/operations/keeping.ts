@@ -1,4 +1,5 @@
 /** Keeping more than the two systems that boot entries lead to (`--keep`): the one that would be given up gets a name of its own. */
+import { messageOf } from "../base/errors.ts";
 import type { ImageRecord } from "../formats/record.ts";
 import { keptPath, readKept } from "../state/kept.ts";
 import { IMAGE_DIRECTORY, imagePath } from "../state/slots.ts";
@@ -29,11 +30,23 @@ export async function keepLost(session: Session, view: View, keeps: Slot, keep: 
   };
 }
 
+/** The new system is in place whatever happens here. Returns the warnings, which are told already. */
+export async function prune(session: Session, keep: number): Promise<string[]> {
+  try {
+    await removeOthers(session, keep);
+    return [];
+  } catch (thrown) {
+    const text = `Older systems could not be removed: ${messageOf(thrown)}`;
+    session.events({ kind: "warning", text, late: true });
+    return [text];
+  }
+}
+
 /**
  * After a switch: of the kept ones as many stay as there is room for, those that were installed last. What has a slot is no kept
  * one; what is pinned stays, and takes nobody's place.
  */
-export async function prune(session: Session, keep: number): Promise<void> {
+async function removeOthers(session: Session, keep: number): Promise<void> {
   const { system: { kernel }, partition: { fd } } = session, { slots, record } = session.look();
   const kept = readKept(kernel, fd).filter(({ pinned }) => !pinned),
     inSlot = new Set([slots.names.active, slots.names.passive]);

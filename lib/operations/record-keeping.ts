@@ -6,6 +6,7 @@ import { openSibling, RECOVERY_LABEL } from "../machine/state-partition.ts";
 import { readKept } from "../state/kept.ts";
 import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
 import { type LoadedRecord, storeRecord } from "../state/record-file.ts";
+import { floorsOf, withFloors } from "./downgrade.ts";
 import type { InstalledImage } from "./install-image.ts";
 import type { Session } from "./session.ts";
 
@@ -82,8 +83,8 @@ function onlyActiveIsCounted(images: InstallRecord["images"], active: string | u
   );
 }
 
-function write(session: Session, { condition }: LoadedRecord, record: InstallRecord): void {
-  const { system: { kernel }, partition, events } = session;
+function write(session: Session, loaded: LoadedRecord, record: InstallRecord): void {
+  const { system: { kernel }, partition, events } = session, { condition } = loaded;
   if (condition === "newer") {
     events({ kind: "warning", text: "The install record was written by a newer cos and is left as it is." });
     return;
@@ -94,13 +95,17 @@ function write(session: Session, { condition }: LoadedRecord, record: InstallRec
       text: "The install record was damaged; it is kept as cOS/state.json.damaged and begun anew.",
     });
   }
-  attempt(session, "the install record", () => storeRecord(kernel, partition.fd, { record, condition }));
+  // Before the copy on the recovery partition, where they lie, is written over.
+  const whole = condition === "present"
+    ? record
+    : withFloors(record, floorsOf(session.system, { record: loaded, partition }));
+  attempt(session, "the install record", () => storeRecord(kernel, partition.fd, { record: whole, condition }));
   attempt(session, "the copy of the install record on the recovery partition", () => {
     using recovery = openSibling(kernel, partition, RECOVERY_LABEL, true);
     // A recovery partition that is mounted read-only is in use just now; the next operation brings the copy up to date.
     if (recovery === undefined || recovery.readOnly) return;
     if (!hasImageDirectory(kernel, recovery.fd)) kernel.mkdirat(recovery.fd, IMAGE_DIRECTORY, 0o755);
-    storeRecord(kernel, recovery.fd, { record, condition: "present" });
+    storeRecord(kernel, recovery.fd, { record: whole, condition: "present" });
   });
 }
 

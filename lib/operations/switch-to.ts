@@ -56,21 +56,22 @@ export async function switchTo(
     const count = readKept(kernel, fd).length + 2, takeBack = await keepLost(session, ready, keeps, count);
     const forget = noteImages(session, arm && known !== undefined ? { [target.uuid]: onTrial(known) } : {});
     events({ kind: "phase", phase: "switch", text: "Switching" });
+    let warnings: string[];
     try {
-      const warnings = await switchSlots(session, ready, plan);
-      await prune(session, count);
-      noteOperation(session, {
-        kind: "switch",
-        at: new Date(system.now()).toISOString(),
-        outcome: "done",
-        image: known?.version ?? target.uuid,
-        ...warnings.length > 0 && { warnings },
-      });
+      warnings = await switchSlots(session, ready, plan);
     } catch (thrown) {
       await takeBack();
       session.afterwards("taking back the note in the record", undefined, forget);
       throw thrown;
     }
+    warnings.push(...await prune(session, count));
+    noteOperation(session, {
+      kind: "switch",
+      at: new Date(system.now()).toISOString(),
+      outcome: "done",
+      image: known?.version ?? target.uuid,
+      ...warnings.length > 0 && { warnings },
+    });
   } catch (thrown) {
     removeTransition(session);
     throw thrown;

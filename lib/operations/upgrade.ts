@@ -1,7 +1,7 @@
 /** An upgrade: the named image becomes the active system, the one that runs becomes the fallback. */
 import type { Events } from "../base/events.ts";
 import type { Digest } from "../base/digest.ts";
-import { CosError, messageOf } from "../base/errors.ts";
+import { CosError } from "../base/errors.ts";
 import { OBSTACLES } from "../boot/counter.ts";
 import type { ImageRecord, Verification } from "../formats/record.ts";
 import { afterSteps, planRepair, planSwitch, type Slot, slotToKeep } from "../state/switch.ts";
@@ -247,7 +247,7 @@ async function applyUpgrade(
           await takeBack();
           throw thrown;
         }
-        warnings.push(...await pruned(session, settings.keep));
+        warnings.push(...await prune(session, settings.keep));
         await keepMenu(session, settings, installed.os.menuEntry);
         await hooks.afterSwitch();
         const done = entry("upgrade", system.now(), plan, "done", [...unarmed, ...warnings]);
@@ -258,16 +258,6 @@ async function applyUpgrade(
         throw thrown;
       }
     }
-  }
-}
-
-/** The new system is in place whatever happens here. */
-async function pruned(session: Session, keep: number): Promise<string[]> {
-  try {
-    await prune(session, keep);
-    return [];
-  } catch (thrown) {
-    return [`Older systems could not be removed: ${messageOf(thrown)}`];
   }
 }
 

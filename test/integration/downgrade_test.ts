@@ -97,4 +97,8 @@ Deno.test("an older image that is meant is recorded as such; the floor stays, al
   }
   // Its copy on the recovery partition knows.
   await refused(machine, "v2.0.0", /older \(version 2\.0\.0\)/);
+  // And what is written in the place of the lost one, over that copy too, knows it still.
+  await machine.must("rollback");
+  await refused(machine, "v2.0.0", /older \(version 2\.0\.0\)/);
+  assert.deepEqual(await floors(machine), { os: "v3.0.0" });
 });
