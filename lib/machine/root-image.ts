@@ -35,6 +35,9 @@ export function rootRequest(commandLine: string): RootRequest | undefined {
   };
 }
 
+/** A file that is a slot's. */
+export const SLOT_FILE = /\/(?:active|passive)\.img$/;
+
 export interface RootImage {
   /** Its path on the partition, like `/cOS/active.img`. */
   file: string;
@@ -65,7 +68,7 @@ export function rootCandidates(request: RootRequest, images: readonly RootImage[
     add(same.find((image) => image.file === file) ?? same[0], "kernel");
   }
   add(named, "entry");
-  if (/\/(?:active|passive)\.img$/.test(file)) {
+  if (SLOT_FILE.test(file)) {
     for (const slot of ["active", "passive"]) {
       add(images.find((image) => image.file === file.replace(/[^/]+$/, `${slot}.img`)), "other");
     }

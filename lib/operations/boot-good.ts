@@ -34,7 +34,7 @@ export async function bootGood(
   events: Events,
   signal: AbortSignal,
 ): Promise<GoodOutcome> {
-  endBootWatch(system);
+  endBootWatch(system, events);
   {
     // What a cut run has left is mended before anything is judged: it may count a system that is good.
     await using session = await openPatiently(system, settings, events, signal);

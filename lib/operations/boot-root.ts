@@ -7,7 +7,7 @@ import type { Events } from "../base/events.ts";
 import { byteStringOf } from "../base/byte-string.ts";
 import { type MountedImage, mountImage } from "../image/mount.ts";
 import { readTextFile } from "../machine/files.ts";
-import { type RootCandidate, rootCandidates, type RootRequest, rootRequest } from "../machine/root-image.ts";
+import { type RootCandidate, rootCandidates, type RootRequest, rootRequest, SLOT_FILE } from "../machine/root-image.ts";
 import { INITRAMFS_STATE, openStatePartition, showAt } from "../machine/state-partition.ts";
 import { planRepair } from "../state/switch.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
@@ -35,8 +35,6 @@ export interface MountedRoot {
   fitsKernel?: boolean;
 }
 
-const SLOT = /\/(?:active|passive)\.img$/;
-
 interface Opened extends Disposable {
   candidate: RootCandidate;
   image: MountedImage;
@@ -62,7 +60,7 @@ export async function bootRoot(
     Deno.mkdirSync(INITRAMFS_STATE, { recursive: true });
     showAt(system.kernel, partition, INITRAMFS_STATE);
   }
-  const isSlot = SLOT.test(request.file);
+  const isSlot = SLOT_FILE.test(request.file);
   const repairWhere = async (wanted: (view: View) => boolean) => {
     if (isSlot) await repairOnTheWay(system, state, events, wanted);
   };

@@ -29,14 +29,17 @@ export async function findRootPartition(
   signal: AbortSignal,
 ): Promise<FoundPartition> {
   const labels = new Set([request.label, STATE_LABEL, RECOVERY_LABEL].flatMap((label) => label ?? []));
-  const end = system.now() + seconds * 1000, checked = new Set<string>();
-  for (let first = true;; first = false) {
+  const checked = new Set<string>();
+  // Counted, not read from the clock: that one jumps when the driver of the machine's own clock appears.
+  for (let waited = 0;; waited += INTERVAL) {
     for (const label of labels) {
       const found = await lookForIt(system, request, label, checked, events);
       if (found !== undefined) return found;
     }
-    if (system.now() >= end) break;
-    if (first) events({ kind: "wait", text: `No partition with ${request.file} yet; waiting for its disk`, seconds });
+    if (waited >= seconds * 1000) break;
+    if (waited === 0) {
+      events({ kind: "wait", text: `No partition with ${request.file} yet; waiting for its disk`, seconds });
+    }
     await system.wait(INTERVAL, signal);
   }
   throw new CosError(

@@ -26,6 +26,8 @@ export class FreezeGuard implements AsyncDisposable {
     if (program === undefined) return undefined;
     const child = new Deno.Command(program, {
       args: [...args, GUARD_COMMAND, directory],
+      // Where this program was started may be hidden by a mount since: from there nothing can be started.
+      cwd: "/",
       // The guard is called by the program's own name, whatever this process was called by.
       env: { COS_ARGV0: "cos" },
       stdin: "piped",

@@ -36,6 +36,8 @@ export async function runTimed(
   try {
     child = new Deno.Command(path, {
       args: [...args],
+      // Where this program was started may be hidden by a mount since: from there nothing can be started.
+      cwd: "/",
       clearEnv: true,
       env: { PATH, LC_ALL: "C", ...env },
       stdin: "piped",

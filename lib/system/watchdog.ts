@@ -55,20 +55,19 @@ export function startWatchdog(kernel: Kernel, pid: number, seconds: number): str
   return undefined;
 }
 
-/** False where it cannot be stopped from here: systemd feeds it, or it is gone. */
-export function stopWatchdog(kernel: Kernel, pid: number, name: string): boolean {
+/** Nothing where it cannot be stopped from here: systemd feeds it, or it is gone. */
+export function stopWatchdog(kernel: Kernel, pid: number, name: string): void {
   const watchdog = watchdogs().find((one) => one.name === name);
-  if (watchdog === undefined) return false;
+  if (watchdog === undefined) return;
   let node;
   try {
     node = open(kernel, pid, watchdog);
   } catch (thrown) {
-    if (hasErrno(thrown, "EBUSY", "ENODEV", "ENXIO")) return false;
+    if (hasErrno(thrown, "EBUSY", "ENODEV", "ENXIO")) return;
     throw thrown;
   }
   try {
     kernel.write(node.fd, STOP);
-    return true;
   } finally {
     node[Symbol.dispose]();
   }
