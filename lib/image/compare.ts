@@ -11,8 +11,12 @@ import {
   O_RDONLY,
   S_IFBLK,
   S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
   S_IFLNK,
   S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
 } from "../system/kernel.ts";
 
 export interface Difference {
@@ -35,13 +39,13 @@ const MAX_LISTED = 1000;
 /** Bytes of one read. */
 const PIECE = 1024 * 1024;
 const KINDS: Record<number, string> = {
-  0o100000: "a file",
-  0o040000: "a directory",
-  0o120000: "a link",
-  0o060000: "a block device",
-  0o020000: "a character device",
-  0o010000: "a pipe",
-  0o140000: "a socket",
+  [S_IFREG]: "a file",
+  [S_IFDIR]: "a directory",
+  [S_IFLNK]: "a link",
+  [S_IFBLK]: "a block device",
+  [S_IFCHR]: "a character device",
+  [S_IFIFO]: "a pipe",
+  [S_IFSOCK]: "a socket",
 };
 
 /**

@@ -26,6 +26,7 @@ import { readTextFile } from "./files.ts";
 export const STATE_LABEL = "COS_STATE";
 export const RECOVERY_LABEL = "COS_RECOVERY";
 export const OEM_LABEL = "COS_OEM";
+export const PERSISTENT_LABEL = "COS_PERSISTENT";
 /** Where an initramfs of this family mounts the partition that holds the root's image. */
 export const INITRAMFS_STATE = "/run/initramfs/cos-state";
 /** Where the two older generations mount it: the initramfs, `elemental`, the shell tools in recovery. */

@@ -17,7 +17,7 @@ export interface HookSettings {
 /** Where the older tools mount the new tree too. */
 export const WORKING_TREE = "/run/cos/workingtree";
 /** Milliseconds that one program of a stage may take. */
-const LIMIT = 600_000;
+export const LIMIT = 600_000;
 /** What the new tree sees of the host: what programs need, and where cloud-config and persistent data lie. */
 const SYSTEM = ["/dev", "/proc", "/sys"], DATA = ["/oem", "/usr/local"];
 
@@ -82,7 +82,7 @@ export class Hooks {
     events({ kind: "phase", phase: "hooks", text: `Running the hooks of ${stage}` });
     for (const text of plan.refused) events({ kind: "warning", text: `${text}.` });
     if (room !== undefined) Deno.mkdirSync(WORKING_TREE, { recursive: true });
-    const { failed } = await runStage(plan, {
+    const failed = await runStage(plan, {
       self,
       limit: LIMIT,
       env: { ...this.#env, COS_STAGE: stage, ...room !== undefined && !room.change && { COS_TREE: WORKING_TREE } },
@@ -98,7 +98,12 @@ export class Hooks {
   }
 }
 
-function roomOf({ path }: LoopDevice, readOnly: boolean, binds: readonly string[]): NonNullable<Room["private"]> {
+/** What a program sees whose image lies on that device, at `WORKING_TREE`. */
+export function roomOf(
+  { path }: LoopDevice,
+  readOnly: boolean,
+  binds: readonly string[],
+): NonNullable<Room["private"]> {
   return {
     image: { device: path, at: WORKING_TREE, readOnly },
     binds: binds.map((from) => ({ from, to: from })),

@@ -2,6 +2,7 @@
 import { CosError, messageOf } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { IMAGE_PARTS, type ImagePart } from "../boot/image-parts.ts";
+import { readTextFile } from "../machine/files.ts";
 
 /** Units that are to be started, by the link that enables them. */
 const WANTS = "etc/systemd/system/multi-user.target.wants", UNITS = "usr/lib/systemd/system";
@@ -65,12 +66,8 @@ function exists(path: string): boolean {
   }
 }
 
-function textOf(path: string): string | undefined {
-  return exists(path) ? Deno.readTextFileSync(path) : undefined;
-}
-
 function writePart(path: string, { text, mode }: ImagePart): boolean {
-  if (textOf(path) === text) return false;
+  if (readTextFile(path) === text) return false;
   Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
   Deno.writeTextFileSync(path, text);
   Deno.chmodSync(path, mode);
@@ -79,7 +76,7 @@ function writePart(path: string, { text, mode }: ImagePart): boolean {
 
 /** What somebody has changed is not ours any more. */
 function removePart(path: string, { text }: ImagePart): boolean {
-  if (textOf(path) !== text) return false;
+  if (readTextFile(path) !== text) return false;
   Deno.removeSync(path);
   return true;
 }

@@ -6,16 +6,16 @@ import { OEM_LABEL, openSibling, RECOVERY_LABEL, type StatePartition } from "../
 import { replaceFile } from "../state/plain-file.ts";
 import { makeWritable } from "../state/writable.ts";
 import { checkpoint } from "../system/checkpoint.ts";
-import { hasErrno, type Kernel } from "../system/kernel.ts";
+import type { Kernel } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 import { noteOperation } from "./record-keeping.ts";
+import { findRecovery } from "./recovery-system.ts";
 import { Session, type StateOptions } from "./session.ts";
 
 export type Target = "active" | "passive" | "recovery";
 
 /** The menu's entries, in all of its versions. */
 const ENTRIES: Record<Target, string> = { active: "cos", passive: "fallback", recovery: "recovery" };
-const RECOVERY_IMAGES = ["cOS/recovery.img", "cOS/recovery.squashfs"];
 
 /** Throws `NO_FALLBACK`, `INCOMPLETE_SYSTEM`, `CONFIGURATION`. */
 export async function bootOnceInto(
@@ -89,9 +89,7 @@ function refuseTarget(session: Session, target: Target): void {
   const { state, partition } = session.look(), { names, images, matchesLabels } = state;
   if (target === "recovery") {
     using recovery = openSibling(session.system.kernel, partition, RECOVERY_LABEL, false);
-    if (recovery !== undefined && RECOVERY_IMAGES.some((path) => exists(session.system.kernel, recovery.fd, path))) {
-      return;
-    }
+    if (recovery !== undefined && findRecovery(session.system.kernel, recovery.fd) !== undefined) return;
     throw none(target, "there is no recovery system on this disk");
   }
   const id = names[target];
@@ -104,16 +102,6 @@ function refuseTarget(session: Session, target: Target): void {
       hint:
         "It is damaged, or has no kernel, initrd or boot arguments; put a whole system in its place with: cos upgrade IMAGE",
     });
-  }
-}
-
-function exists(kernel: Kernel, directory: number, path: string): boolean {
-  try {
-    kernel.statat(directory, path);
-    return true;
-  } catch (thrown) {
-    if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return false;
-    throw thrown;
   }
 }
 

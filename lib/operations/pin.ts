@@ -24,8 +24,8 @@ export interface PinResult {
 /** Throws `NO_FALLBACK` where no system is called so, and what `Session.open` throws. */
 export async function pin(system: System, { of, remove, ...options }: PinSettings, events: Events): Promise<PinResult> {
   await using session = await Session.open(system, options, events);
-  const view = session.look(), { kernel } = system, { fd } = session.partition;
-  const found = chosen(view, systemsOf(session, view), of), { uuid, path, inSlot } = found;
+  const doing = remove ? "unpin" : "pin", view = session.look(), { kernel } = system, { fd } = session.partition;
+  const found = chosen(view, systemsOf(session, view), of, doing), { uuid, path, inSlot } = found;
   const [kept, pinned] = [keptPath(uuid), keptPath(uuid, { pinned: true })];
   const changed = found.pinned === remove;
   if (changed) {
@@ -41,7 +41,7 @@ export async function pin(system: System, { of, remove, ...options }: PinSetting
   if (summary === undefined) throw new Error("one system has one summary");
   if (changed) {
     const at = new Date(system.now()).toISOString();
-    noteOperation(session, { kind: remove ? "unpin" : "pin", at, outcome: "done", image: summary.version ?? uuid });
+    noteOperation(session, { kind: doing, at, outcome: "done", image: summary.version ?? uuid });
   }
   return { of: summary, changed };
 }
@@ -70,14 +70,14 @@ function systemsOf({ system: { kernel }, partition: { fd } }: Session, { slots: 
   return [...found.values()];
 }
 
-function chosen(view: View, systems: readonly Named[], of: string): Named {
+function chosen(view: View, systems: readonly Named[], of: string, doing: "pin" | "unpin"): Named {
   const bySlot = systems.find(({ slots }) => slots.includes(of)), known = describeKept(view, systems);
   const [first, second] = meantBy(of, known);
   const image = bySlot ?? (second === undefined ? systems.find(({ uuid }) => uuid === first?.uuid) : undefined);
   if (image !== undefined) return image;
   const names = known.map(({ version, uuid }) => version ?? uuid).join(", ") || "none";
   const why = first === undefined ? "no system here is called that" : "several systems are called that";
-  throw new CosError("NO_FALLBACK", `Cannot pin ${of} on ${view.partition.name}: ${why}.`, {
+  throw new CosError("NO_FALLBACK", `Cannot ${doing} ${of} on ${view.partition.name}: ${why}.`, {
     hint: `Here are: ${names}; or say active or passive. See: cos status`,
   });
 }

@@ -5,13 +5,11 @@ import { runStage } from "../stages/run-stage.ts";
 import { hostRoot, treeRoot } from "../stages/stages.ts";
 import type { LoopDevice } from "../system/loop.ts";
 import type { TreeRoot } from "../system/tree-root.ts";
-import { WORKING_TREE } from "./hooks.ts";
+import { LIMIT, roomOf, WORKING_TREE } from "./hooks.ts";
 import type { Session } from "./session.ts";
 
 const SETFILES = ["usr/sbin/setfiles", "sbin/setfiles"];
 const EXCLUDED = ["/dev", "/proc", "/sys"];
-/** Milliseconds. */
-const LIMIT = 600_000;
 
 /** Returns whether anything was labelled. Throws `TOOL_FAILED`: a system in enforcing mode would not start without. */
 export async function relabel(
@@ -40,18 +38,14 @@ export async function relabel(
     ? [...policy === undefined ? [] : ["-c", policy], ...EXCLUDED.flatMap((path) => ["-e", path]), "-F", contexts, "/"]
     : ["-r", WORKING_TREE, "-F", `${WORKING_TREE}${contexts}`, WORKING_TREE];
   Deno.mkdirSync(WORKING_TREE, { recursive: true });
-  const { failed: [failure] } = await runStage({
+  const [failure] = await runStage({
     programs: [{ name: "setfiles", program: `/${program}`, args }],
     refused: [],
   }, {
     self,
     limit: LIMIT,
     env: {},
-    room: {
-      image: { device: loop.path, at: WORKING_TREE, readOnly: false },
-      binds: inTree === undefined ? [] : ["/proc"].map((path) => ({ from: path, to: path })),
-      change: inTree !== undefined,
-    },
+    room: { ...roomOf(loop, false, inTree === undefined ? [] : ["/proc"]), change: inTree !== undefined },
     line: (name, text) => events({ kind: "output", program: name, text }),
   }, signal);
   if (failure === undefined) return true;

@@ -5,6 +5,7 @@
 import { CosError } from "../base/errors.ts";
 import { type Digest, shortDigest } from "../base/digest.ts";
 import type { Events } from "../base/events.ts";
+import type { ImageRecord } from "../formats/record.ts";
 import { compareVersions } from "../formats/version.ts";
 import { readTextFile } from "../machine/files.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
@@ -137,8 +138,7 @@ async function keepRecovery(
   events: Events,
   signal: AbortSignal,
 ): Promise<void> {
-  const known = lookNow(system, settings).record.record.recovery;
-  if (digest !== undefined && known !== undefined && [known.digest, known.indexDigest].includes(digest)) return;
+  if (isOf(lookNow(system, settings).record.record.recovery, digest)) return;
   await patiently(system, events, signal, () => upgradeRecovery(system, settings, events, signal), LOCK_WAIT);
 }
 
@@ -146,6 +146,11 @@ async function keepRecovery(
 function runs({ state, slots, record }: View, digest: Digest | undefined): boolean {
   const uuid = state.running === undefined ? undefined : slots.images.get(state.running)?.uuid;
   const known = uuid === undefined ? undefined : record.record.images[uuid];
+  return isOf(known, digest);
+}
+
+/** Of the image itself, or of the index that led to it. */
+function isOf(known: ImageRecord | undefined, digest: Digest | undefined): boolean {
   return digest !== undefined && known !== undefined && [known.digest, known.indexDigest].includes(digest);
 }
 

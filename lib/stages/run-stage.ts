@@ -3,10 +3,9 @@ import { NAMESPACE_LINE, NO_ROOM, type Room, ROOM_COMMAND } from "../system/room
 import { runTimed, type TimedEnd } from "../system/timed-run.ts";
 import type { StagePlan, StageProgram } from "./stages.ts";
 
-export interface StageResult {
-  /** How many were run. */
-  run: number;
-  failed: { name: string; why: string }[];
+export interface FailedProgram {
+  name: string;
+  why: string;
 }
 
 export interface StageOptions {
@@ -26,14 +25,14 @@ const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const CLEARING = 5000, PAUSE = 20;
 
 /** All are run, whatever becomes of those before: which failed is the result. Throws the signal's reason. */
-export async function runStage(plan: StagePlan, options: StageOptions, signal: AbortSignal): Promise<StageResult> {
-  const failed: StageResult["failed"] = [];
+export async function runStage(plan: StagePlan, options: StageOptions, signal: AbortSignal): Promise<FailedProgram[]> {
+  const failed: FailedProgram[] = [];
   for (const program of plan.programs) {
     const why = await runProgram(program, options, signal);
     signal.throwIfAborted();
     if (why !== undefined) failed.push({ name: program.name, why });
   }
-  return { run: plan.programs.length, failed };
+  return failed;
 }
 
 async function runProgram(

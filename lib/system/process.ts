@@ -1,4 +1,4 @@
-/** Other programs: `mke2fs`, `tune2fs`, `e2fsck`. */
+/** Other programs, by their names, in the system's directories. */
 import { CosError, messageOf } from "../base/errors.ts";
 
 export interface ProgramResult {

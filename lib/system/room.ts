@@ -4,6 +4,7 @@
  */
 import { SystemCallError } from "../base/errors.ts";
 import { byteStringOf, writeBytes } from "../base/byte-string.ts";
+import { errnoName } from "./errno.ts";
 import { LinuxKernel } from "./linux-kernel.ts";
 
 /** The hidden first word that makes the program a room; then comes the description as JSON. */
@@ -33,9 +34,9 @@ const CLONE_NEWNS = 0x20000, MS_BIND = 0x1000n, MS_REC = 0x4000n, MS_PRIVATE = 0
 const SIGPIPE = 13, SIG_DFL = 0n;
 
 const SYMBOLS = {
+  __errno_location: { parameters: [], result: "pointer" },
   unshare: { parameters: ["i32"], result: "i32" },
   mount: { parameters: ["buffer", "buffer", "buffer", "u64", "buffer"], result: "i32" },
-  chroot: { parameters: ["buffer"], result: "i32" },
   chdir: { parameters: ["buffer"], result: "i32" },
   umask: { parameters: ["u32"], result: "u32" },
   signal: { parameters: ["i32", "u64"], result: "u64" },
@@ -47,8 +48,13 @@ export function enterRoom(description: string): number {
   const { program, args, env, private: own } = JSON.parse(description) as Room;
   try {
     const c = Deno.dlopen("libc.so.6", SYMBOLS).symbols;
+    const refused = (call: string, subject: string) => {
+      const place = c.__errno_location();
+      if (place === null) throw new Error("the C library has no errno");
+      return new SystemCallError(errnoName(new Deno.UnsafePointerView(place).getInt32()), call, subject);
+    };
     const must = (result: number, call: string, subject: string) => {
-      if (result !== 0) throw new SystemCallError("failed", call, subject);
+      if (result !== 0) throw refused(call, subject);
     };
     if (own !== undefined) {
       // Opened before the mask is set back: it takes the mask away.
@@ -60,7 +66,7 @@ export function enterRoom(description: string): number {
         must(c.mount(text(from), text(`${at}${to}`), null, MS_BIND | MS_REC, null), "mount", to);
       }
       Deno.stdout.writeSync(text(`${NAMESPACE_LINE}${Deno.readLinkSync("/proc/self/ns/mnt")}\n`).subarray(0, -1));
-      if (own.change) must(c.chroot(text(at)), "chroot", at);
+      if (own.change) kernel.chroot(byteStringOf(at));
     }
     must(c.chdir(text("/")), "chdir", "/");
     c.umask(0o022);
@@ -68,7 +74,7 @@ export function enterRoom(description: string): number {
     c.signal(SIGPIPE, SIG_DFL);
     const argv = pointers([program, ...args]), environment = pointers(Object.entries(env).map(([k, v]) => `${k}=${v}`));
     c.execve(text(program), argv.list, environment.list);
-    throw new SystemCallError("failed", "execve", program);
+    throw refused("execve", program);
   } catch (thrown) {
     console.error(thrown instanceof Error ? thrown.message : String(thrown));
     return NO_ROOM;
