@@ -84,14 +84,19 @@ async function freshTag(guest: Guest): Promise<VmTag> {
   return tag;
 }
 
-/** Takes the power away when the disk has taken so much since the upgrade began, or when it is through. */
-async function cutDuring({ power, upgrade }: Guest, tag: VmTag, after: Written): Promise<void> {
+/** Takes the power away when the disk has taken so much since the upgrade began, or when it is through. Throws where it fails before. */
+export async function cutDuring(
+  { power, upgrade }: { power: Pick<Guest["power"], "written" | "cut">; upgrade: Guest["upgrade"] },
+  tag: VmTag,
+  after: Written,
+): Promise<void> {
   const begin = await power.written();
-  let through = false;
-  // Whether it was through or not: the machine is off afterwards.
-  void upgrade(tag, "--allow-downgrade").then(() => through = true, () => through = true);
+  let through = false, failure: unknown;
+  // Without power it fails, whether it was through or not; nobody asks it then.
+  void upgrade(tag, "--allow-downgrade").then(() => through = true, (error) => failure = error);
   for (;;) {
     const { bytes, flushes } = await power.written();
+    if (failure !== undefined) throw failure;
     if (through || bytes - begin.bytes >= after.bytes && flushes - begin.flushes >= after.flushes) break;
   }
   await power.cut();
