@@ -14,7 +14,7 @@ export const VM_PACKAGES = [
   ...new Set([...DISK_PACKAGES, ...REGISTRY_PACKAGES, ...GRUB_PACKAGES, ...QEMU_PACKAGES, ...VM_IMAGE_PACKAGES]),
 ];
 
-export interface VmLab extends AsyncDisposable {
+export interface VmLab {
   /** A tag's reference, as the guests and `cos` on this host see it. */
   reference(tag: VmTag, seenFrom: "guest" | "host"): string;
   /** `uname -r` */
@@ -31,7 +31,7 @@ const SIZES = { stateMiB: 4096, recoveryMiB: 1024, bootable: true };
  * @param needs the systems that are wanted besides v1.
  * @param proven the installed system has come up once, and is known to be good.
  */
-export async function vmLab(needs: Iterable<VmTag>, proven = true): Promise<VmLab> {
+export async function vmLab(needs: Iterable<VmTag>, proven = true): Promise<VmLab & AsyncDisposable> {
   const tags: readonly VmTag[] = ["v1", ...needs];
   await using made = new AsyncDisposableStack();
   const program = await staticFile();
@@ -41,16 +41,15 @@ export async function vmLab(needs: Iterable<VmTag>, proven = true): Promise<VmLa
   for (const tag of tags) await registry.push(layout, tag, `lab/os:${tag}`);
   const installed = join(directory, "installed.raw");
   await install(program, registry, installed);
-  const kept = made.move();
   const lab: VmLab = {
     reference: (tag, from) => `${from === "guest" ? `10.0.2.2:${registry.port}` : registry.host}/lab/os:${tag}`,
     kernels,
     copyDisk: async (to) => void await run("cp", ["--sparse=always", installed, to]),
     program,
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
   if (proven) await firstBoot(lab, installed);
-  return lab;
+  const kept = made.move();
+  return { ...lab, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /** The installed system comes up, and says that it is good. */
