@@ -18,6 +18,22 @@ const EARLY = `search --no-floppy --label --set=root COS_STATE
 set prefix=($root)/grub2
 `;
 
+/** @param title behind the system's name. @param partition and @param label are names of labels. */
+const entry = (
+  { id, title, image, partition, label }: Record<"id" | "title" | "image" | "partition" | "label", string>,
+) =>
+  `menuentry "\${display_name}${title}" --id ${id} {
+  search --no-floppy --label --set=root "\${${partition}_label}"
+  set img=/cOS/${image}.img
+  set label=\${${label}_label}
+  echo "lab: entry ${id}"
+  loopback ${image} "/$img"
+  source (${image})/etc/cos/bootargs.cfg
+  linux (${image})$kernel $kernelcmd \${extra_cmdline} \${extra_${image}_cmdline}
+  initrd (${image})$initramfs
+}
+`;
+
 /**
  * The menu, of the shape that the family's have (facts about it: docs/boot-safety.md): it finds everything by label, reads the
  * operator's variables, takes a one-shot entry once, and takes the rest out of the image. Everything goes over the serial line too.
@@ -47,37 +63,9 @@ if [ -n "\${next_entry}" ]; then
 fi
 set fallback="0 1 2"
 
-menuentry "\${display_name}" --id cos {
-  search --no-floppy --label --set=root "\${state_label}"
-  set img=/cOS/active.img
-  set label=\${active_label}
-  echo "lab: entry cos"
-  loopback active "/$img"
-  source (active)/etc/cos/bootargs.cfg
-  linux (active)$kernel $kernelcmd \${extra_cmdline} \${extra_active_cmdline}
-  initrd (active)$initramfs
-}
-menuentry "\${display_name} (fallback)" --id fallback {
-  search --no-floppy --label --set=root "\${state_label}"
-  set img=/cOS/passive.img
-  set label=\${passive_label}
-  echo "lab: entry fallback"
-  loopback passive "/$img"
-  source (passive)/etc/cos/bootargs.cfg
-  linux (passive)$kernel $kernelcmd \${extra_cmdline} \${extra_passive_cmdline}
-  initrd (passive)$initramfs
-}
-menuentry "\${display_name} recovery" --id recovery {
-  search --no-floppy --label --set=root "\${recovery_label}"
-  set img=/cOS/recovery.img
-  set label=\${system_label}
-  echo "lab: entry recovery"
-  loopback recovery "/$img"
-  source (recovery)/etc/cos/bootargs.cfg
-  linux (recovery)$kernel $kernelcmd \${extra_cmdline} \${extra_recovery_cmdline}
-  initrd (recovery)$initramfs
-}
-
+${entry({ id: "cos", title: "", image: "active", partition: "state", label: "active" })}\
+${entry({ id: "fallback", title: " (fallback)", image: "passive", partition: "state", label: "passive" })}\
+${entry({ id: "recovery", title: " recovery", image: "recovery", partition: "recovery", label: "system" })}
 search --no-floppy --file --set=more /grubmenu
 if [ -n "\${more}" ]; then source "(\${more})/grubmenu"; fi
 search --no-floppy --file --set=more /grubcustom
