@@ -65,7 +65,7 @@ export async function debianBase(): Promise<DebianBase> {
   const id = createHash("sha256").update(recipe).digest("hex").slice(0, 12);
   const place = join(CACHE, `debian-${source.suite}-${id}`);
   mkdirSync(CACHE, { recursive: true });
-  // Test files run in processes of their own: the first one builds, the others wait for it.
+  // Tests and scripts may run at the same time: the first one builds, the others wait for it.
   using lock = await Deno.open(`${place}.lock`, { write: true, create: true });
   await lock.lock(true);
   if (!existsSync(place)) await build(source, place);

@@ -33,7 +33,7 @@ export function launchedFile(): Promise<string> {
 async function builtFile(output: string, options: string[], sources: string[]): Promise<string> {
   const stamp = `${ROOT}.cache/built-${output.split("/").pop()}`;
   await Deno.mkdir(`${ROOT}.cache`, { recursive: true });
-  // Tests run in several processes at once; the first builds, the others wait for it.
+  // Tests and scripts may run at the same time: the first one builds, the others wait for it.
   using lock = await Deno.open(stamp, { read: true, write: true, create: true });
   await lock.lock(true);
   const made = await Deno.readTextFile(stamp);

@@ -59,7 +59,7 @@ export async function debianInitramfs(
   // The modules of packaging/ are in the program.
   const id = createHash("sha256").update(readFileSync(program)).update(MAKE).update(MAKERS[maker]).digest("hex");
   mkdirSync(CACHE, { recursive: true });
-  // Test files run in processes of their own: the first one makes it, the others wait for it.
+  // Tests and scripts/boots may run at the same time: the first one makes it, the others wait for it.
   using lock = await Deno.open(`${place}.lock`, { write: true, create: true });
   await lock.lock(true);
   if (!existsSync(place) || !existsSync(stamp) || readFileSync(stamp, "utf8") !== id) {

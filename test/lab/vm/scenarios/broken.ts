@@ -1,4 +1,4 @@
-/** Systems that were whole when they were installed, and are not any more; and entries that are chosen once. */
+/** Systems that were whole when they were installed, and are not any more. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { mount } from "../../disk.ts";
