@@ -7,8 +7,7 @@ import { lstatSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
 import { scratchDirectory } from "./cleanup.ts";
-import { attach, mount } from "./disk.ts";
-import { run } from "./run.ts";
+import { mountSlot } from "./slot-root.ts";
 import { staticFile } from "./static-file.ts";
 
 export interface Booted extends AsyncDisposable {
@@ -65,13 +64,10 @@ export async function boot(
 ): Promise<Booted> {
   await using made = new AsyncDisposableStack();
   const dist = dirname(await staticFile());
-  const state = made.use(await mount(machine.state, "ro"));
-  const loop = made.use(await attach(join(state.path, "cOS", `${slot}.img`), ["--read-only"]));
-  const root = made.use(await mount(loop.device, "ro"));
+  const { path: etcPath } = made.use(scratchDirectory("etc"));
+  const { state, root } = made.use(await mountSlot(machine, slot, etcPath));
   const told = join(machine.directory, "cmdline");
   Deno.writeTextFileSync(told, `${cmdline ?? Deno.readTextFileSync("/proc/cmdline").trim()}\n`);
-  const { path: etcPath } = made.use(scratchDirectory("etc"));
-  await run("cp", ["-a", `${root.path}/etc/.`, etcPath]);
   for (const [path, text] of Object.entries(etc)) {
     const file = join(etcPath, path);
     Deno.mkdirSync(dirname(file), { recursive: true });
@@ -85,18 +81,18 @@ export async function boot(
   Deno.writeTextFileSync(restarts, "");
   Deno.writeTextFileSync(join(machine.directory, "restart-status"), String(restartStatus));
   const enter = (words: readonly string[], env?: Record<string, string>) => {
-    const places = [root.path, machine.directory, dist, state.path, told, etcPath];
+    const places = [root, machine.directory, dist, state, told, etcPath];
     // In a namespace of processes, too: what restarts a machine ends nothing but that.
     return runProgram("unshare", ["-mpf", "--mount-proc", "sh", "-ec", ENTER, "sh", ...places, ...words], env);
   };
   const kept = made.move();
   const close = () => kept.disposeAsync();
   const readOnly = () => {
-    const line = Deno.readTextFileSync("/proc/self/mountinfo").split("\n").find((l) => l.split(" ")[4] === state.path);
+    const line = Deno.readTextFileSync("/proc/self/mountinfo").split("\n").find((l) => l.split(" ")[4] === state);
     return line?.split(" - ")[1]?.split(" ")[2]?.split(",").includes("ro") ?? false;
   };
   return {
-    state: state.path,
+    state,
     stateIsReadOnly: readOnly,
     cos: (...words) => enter(["/dist/cos", ...words]),
     as: (name, words, env) => {

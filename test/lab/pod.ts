@@ -5,10 +5,10 @@
  */
 import { join } from "node:path";
 import { scratchDirectory } from "./cleanup.ts";
-import { attach, mount } from "./disk.ts";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
 import { podmanStorage } from "./peers.ts";
 import { run } from "./run.ts";
+import { mountSlot } from "./slot-root.ts";
 import { type SmallOsOptions, smallSystem } from "./small-os.ts";
 import { staticFile } from "./static-file.ts";
 import * as t from "./tar-writer.ts";
@@ -72,7 +72,7 @@ mount --bind "$scratch/boot_id" "$host/proc/sys/kernel/random/boot_id"
 
 /** An overlay, as container runtimes have it, and what they put into it. */
 const POD_SETUP = `
-pod=$scratch/pod; mkdir -p "$scratch/up/upper" "$scratch/up/work" "$pod"
+pod=$scratch/pod; mkdir -p "$scratch/up" "$pod"
 mount -t tmpfs none "$scratch/up"; mkdir "$scratch/up/upper" "$scratch/up/work"
 mount -t overlay -o "lowerdir=$tree,upperdir=$scratch/up/upper,workdir=$scratch/up/work" pod "$pod"
 mkdir -p "$pod/proc" "$pod/dev" "$pod/sys" "$pod/run" "$pod/etc" "$pod/host" "$pod/cos.d"
@@ -145,10 +145,7 @@ export async function labHost(
   for (const [name, text] of Object.entries(FAKES)) {
     Deno.writeTextFileSync(join(scratch, "fakes", name), text, { mode: 0o755 });
   }
-  const state = made.use(await mount(machine.state, "ro"));
-  const loop = made.use(await attach(join(state.path, "cOS", `${slot}.img`), ["--read-only"]));
-  const root = made.use(await mount(loop.device, "ro"));
-  await run("cp", ["-a", `${root.path}/etc/.`, join(scratch, "etc")]);
+  const { state, root } = made.use(await mountSlot(machine, slot, join(scratch, "etc")));
   const put = (name: string, text: string) => Deno.writeTextFileSync(join(scratch, name), text);
   const kept = made.move();
   const close = () => kept.disposeAsync();
@@ -161,7 +158,7 @@ export async function labHost(
     put("state", `${options.state ?? "running"}\n`);
     put("later", `${options.later ?? options.state ?? "running"}\n`);
     const systemd = options.systemd === false ? "" : "1";
-    const variables = { host: root.path, state: state.path, scratch, dist, systemd, ...more };
+    const variables = { host: root, state, scratch, dist, systemd, ...more };
     const ran = await runProgram("unshare", [
       ...["--mount", "--pid", "--fork", "--kill-child"],
       ...["bash", "-c", script],
