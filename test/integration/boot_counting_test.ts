@@ -3,9 +3,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot, type Booted } from "../lab/booted.ts";
 import { chooseEntry, markingUnit, mountPoints, variables } from "../lab/counting.ts";
-import { mount } from "../lab/disk.ts";
+import { damage, mount } from "../lab/disk.ts";
 import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
-import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
 
@@ -429,7 +428,7 @@ Deno.test("an image whose filesystem is gone is told of as damaged, and the next
   await machine.must("upgrade", image(machine, "v2"), "--no-verify");
   {
     await using state = await mount(machine.state, "rw");
-    await run("dd", ["if=/dev/zero", `of=${join(state.path, "cOS/active.img")}`, "bs=64k", "count=4", "conv=notrunc"]);
+    await damage(join(state.path, "cOS/active.img"));
   }
   const { out } = await machine.must("status");
   assert.match(

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { variables } from "../lab/counting.ts";
-import { mount } from "../lab/disk.ts";
+import { damage, mount } from "../lab/disk.ts";
 import { type RoomMachine, roomMachine } from "../lab/initramfs-room.ts";
 import { run } from "../lab/run.ts";
 import * as t from "../lab/tar-writer.ts";
@@ -29,8 +29,6 @@ async function change(machine: RoomMachine, work: (images: string, state: string
   await using state = await mount(machine.state, "rw");
   await work(join(state.path, "cOS"), state.path);
 }
-
-const damage = (image: string) => run("dd", ["if=/dev/zero", `of=${image}`, "bs=64k", "count=4", "conv=notrunc"]);
 
 Deno.test("the entry's image is the root, read-only, and nothing is written", async () => {
   await using machine = await upgraded();
@@ -66,7 +64,7 @@ Deno.test("without a UUID the image with this kernel's modules is the root", asy
 Deno.test("a broken active image: the passive one is the root, and GRUB rests on it from now on", async () => {
   await using machine = await upgraded();
   await machine.must("boot", "install");
-  await change(machine, async (images) => void await damage(`${images}/active.img`));
+  await change(machine, (images) => damage(`${images}/active.img`));
   const found = await machine.mountRoot(`${ENTRY} cos.tries_left=2`);
   assert.deepEqual([found.status, found.version], [0, "v1"]);
   assert.match(found.warnings, /\/cOS\/active\.img does not boot: /);
@@ -78,7 +76,7 @@ Deno.test("a broken active image: the passive one is the root, and GRUB rests on
 Deno.test("a broken active image and another kernel in the passive one: GRUB has to start that kernel", async () => {
   await using machine = await upgraded({ v1: modules("0.0.1-other"), v2: modules(THIS_KERNEL) });
   await machine.must("boot", "install");
-  await change(machine, async (images) => void await damage(`${images}/active.img`));
+  await change(machine, (images) => damage(`${images}/active.img`));
   const found = await machine.mountRoot(ENTRY);
   assert.deepEqual([found.status, found.version], [9, undefined]);
   assert.match(found.warnings, /\/cOS\/active\.img does not boot; GRUB starts the other system from now on\./);

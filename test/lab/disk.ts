@@ -219,7 +219,7 @@ async function mountWhenFree(words: string[]): Promise<void> {
   }
 }
 
-function isMountPoint(path: string): boolean {
+export function isMountPoint(path: string): boolean {
   return readFileSync("/proc/self/mountinfo", "utf8").split("\n").some((line) => line.split(" ")[4] === path);
 }
 
@@ -231,6 +231,11 @@ export async function mountImage(image: string): Promise<Mounted> {
   const kept = made.move();
   const close = () => kept.disposeAsync();
   return { path, close, [Symbol.asyncDispose]: close };
+}
+
+/** Destroys the beginning of an image, 256 KiB of it: no filesystem is found in it any more. */
+export async function damage(image: string): Promise<void> {
+  await run("dd", ["if=/dev/zero", `of=${image}`, "bs=64k", "count=4", "conv=notrunc"]);
 }
 
 /** The label of an ext2/3/4 image, read from its superblock: bytes 1144 to 1160. */

@@ -8,7 +8,7 @@ import { spawn } from "node:child_process";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { disposable } from "./cleanup.ts";
-import { attach } from "./disk.ts";
+import { attach, isMountPoint } from "./disk.ts";
 
 /** Debian packages that recording needs. */
 export const WRITE_LOG_PACKAGES = ["qemu-system-common"];
@@ -69,6 +69,12 @@ export function printWriteLog(entries: readonly LogEntry[]): Uint8Array {
   return Buffer.concat(parts);
 }
 
+/** How many records a log holds by now. @param log its file. */
+export function positionIn(log: string): number {
+  const { buffer, byteOffset } = readFileSync(log);
+  return recordsIn(new DataView(buffer, byteOffset));
+}
+
 const recordsIn = (view: DataView) => Number(view.getBigUint64(16, true));
 
 export interface RecordedDisk extends AsyncDisposable {
@@ -110,7 +116,7 @@ export async function recordDisk(base: string, directory: string, name: string):
     if (running()) daemon.kill("SIGTERM");
     await ended;
   }));
-  for (let tries = 0; !isMounted(exported); tries++) {
+  for (let tries = 0; !isMountPoint(exported); tries++) {
     if (!running() || tries === 1000) throw new Error(`qemu-storage-daemon does not export the disk: ${words.trim()}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -119,15 +125,11 @@ export async function recordDisk(base: string, directory: string, name: string):
   const close = () => kept.disposeAsync();
   return {
     device: loop.device,
-    position: () => recordsIn(new DataView(readFileSync(log).buffer)),
+    position: () => positionIn(log),
     finish: async (position) => {
       await close();
       return parseWriteLog(readFileSync(log), position);
     },
     [Symbol.asyncDispose]: close,
   };
-}
-
-function isMounted(path: string): boolean {
-  return readFileSync("/proc/self/mountinfo", "utf8").split("\n").some((line) => line.split(" ")[4] === path);
 }

@@ -1,10 +1,9 @@
 /** Systems that were whole when they were installed, and are not any more. */
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { mount } from "../../disk.ts";
+import { damage } from "../../disk.ts";
 import { run } from "../../run.ts";
 import type { VmMachine } from "../machine.ts";
-import { assertFellBack, bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
+import { assertFellBack, bootInto, changeImage, type Scenario, upgradeOffline } from "./scenario.ts";
 
 export const noKernel: Scenario = {
   name: "no-kernel",
@@ -25,9 +24,7 @@ export const damaged: Scenario = {
   shows: "the beginning of v2's image is destroyed: GRUB goes on to v1 by itself",
   run: async (machine) => {
     await upgradeOffline(machine, "v2");
-    await changeImage(machine, async (image) => {
-      await run("dd", ["if=/dev/zero", `of=${image}`, "bs=64k", "count=4", "conv=notrunc"]);
-    });
+    await changeImage(machine, damage);
     await triesInGrub(machine);
     await using v1 = await bootInto(machine, "v1", "passive");
     const { tries, slots: [active] } = await v1.status();
@@ -65,12 +62,4 @@ async function triesInGrub(machine: VmMachine): Promise<void> {
     assert.deepEqual({ triesWithoutIt, tries }, { triesWithoutIt: boot + 1, tries: String(2 - boot) });
     await v1.reboot();
   }
-}
-
-/** Does something to the active image while the machine is off. */
-async function changeImage(machine: VmMachine, what: (image: string) => Promise<void>): Promise<void> {
-  await machine.whileOff(async ({ partitions }) => {
-    await using state = await mount(partitions.state, "rw");
-    await what(join(state.path, "cOS/active.img"));
-  });
 }

@@ -14,11 +14,11 @@ import { dirname, join } from "node:path";
 import { imageLabel, mount, type OpenDisk } from "../../disk.ts";
 import { Random } from "../../random.ts";
 import { run } from "../../run.ts";
-import { type LogEntry, parseWriteLog } from "../../write-log.ts";
+import { type LogEntry, parseWriteLog, positionIn } from "../../write-log.ts";
 import { versionOf, type VmTag } from "../images.ts";
 import { type Guest, slotsOf, type VmMachine } from "../machine.ts";
 import type { Written } from "../qemu.ts";
-import { bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
+import { bootChecked, bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
 
 const CUTS = 20;
 const GOOD: readonly VmTag[] = ["v1", "v2", "v3"];
@@ -59,9 +59,8 @@ export const cutUpgrades: Scenario = {
 };
 
 /** Whatever is there comes up, is a system that was installed, and says that it is good. */
-async function bootWhole(machine: VmMachine): Promise<Guest> {
-  const guest = await machine.boot();
-  try {
+const bootWhole = (machine: VmMachine) =>
+  bootChecked(machine, async (guest) => {
     const { version, image } = guest.up;
     assert.ok(GOOD.some((tag) => versionOf(tag) === version), `${version} came up`);
     assert.equal(image, "active.img");
@@ -69,12 +68,7 @@ async function bootWhole(machine: VmMachine): Promise<Guest> {
     assert.deepEqual({ tries, unfinished }, { tries: "", unfinished: false });
     const [active] = slots;
     assert.deepEqual([active?.version, active?.boot, active?.running], [version, "good", true]);
-    return guest;
-  } catch (error) {
-    await guest[Symbol.asyncDispose]();
-    throw error;
-  }
-}
+  });
 
 /** One that is in no slot, so that all of it must be fetched. */
 async function freshTag(guest: Guest): Promise<VmTag> {
@@ -138,9 +132,9 @@ async function recordRollback(machine: VmMachine, writeLog: string): Promise<Log
   let begin: number, end: number;
   {
     await using fallback = await bootInto(machine, "v1", "passive", { writeLog });
-    begin = position(writeLog);
+    begin = positionIn(writeLog);
     await fallback.must("rollback");
-    end = position(writeLog);
+    end = positionIn(writeLog);
     await fallback.power.cut();
   }
   const bytes = readFileSync(writeLog), all = parseWriteLog(bytes, end), first = parseWriteLog(bytes, begin).length;
@@ -157,9 +151,6 @@ async function recordRollback(machine: VmMachine, writeLog: string): Promise<Log
   assert.ok(steps.length > 3, `only ${steps.length} steps`);
   return steps;
 }
-
-/** Records in the log by now; its first sector has their number (test/lab/write-log.ts). */
-const position = (log: string) => Number(new DataView(readFileSync(log).buffer).getBigUint64(16, true));
 
 /** All that the next boot goes by, as GRUB finds it (without the journal) and as Linux does. */
 async function bothViews({ partitions: { state } }: OpenDisk): Promise<string> {

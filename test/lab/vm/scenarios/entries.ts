@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { mount } from "../../disk.ts";
+import { damage, mount } from "../../disk.ts";
 import { run } from "../../run.ts";
 import { slotsOf, type VmMachine } from "../machine.ts";
-import { bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
+import { bootInto, changeImage, type Scenario, upgradeOffline } from "./scenario.ts";
 
 export const oneShot: Scenario = {
   name: "one-shot",
@@ -34,16 +34,7 @@ export const fromRecovery: Scenario = {
   shows: "neither system boots; the recovery system upgrades, and v2 comes up and is marked good",
   run: async (machine) => {
     await installRecovery(machine);
-    await machine.whileOff(async ({ partitions }) => {
-      await using state = await mount(partitions.state, "rw");
-      await run("dd", [
-        "if=/dev/zero",
-        `of=${join(state.path, "cOS/active.img")}`,
-        "bs=64k",
-        "count=4",
-        "conv=notrunc",
-      ]);
-    });
+    await changeImage(machine, damage);
     {
       // By itself: GRUB tries the entries in turn.
       await using recovery = await bootInto(machine, "v1", "recovery");

@@ -1,5 +1,7 @@
 /** What scenarios have in common. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { mount } from "../../disk.ts";
 import { versionOf, type VmTag } from "../images.ts";
 import { assertRuns, type BootOptions, type Guest, slotsOf, type VmMachine } from "../machine.ts";
 
@@ -20,9 +22,18 @@ export async function bootInto(
   image: "active" | "passive" | "recovery",
   options?: BootOptions,
 ): Promise<Guest> {
+  return await bootChecked(machine, (guest) => assertRuns(machine, guest, tag, image), options);
+}
+
+/** Boots; what is not as `check` wants it goes off again. */
+export async function bootChecked(
+  machine: VmMachine,
+  check: (guest: Guest) => Promise<void> | void,
+  options?: BootOptions,
+): Promise<Guest> {
   const guest = await machine.boot(options);
   try {
-    assertRuns(machine, guest, tag, image);
+    await check(guest);
     return guest;
   } catch (error) {
     await guest[Symbol.asyncDispose]();
@@ -30,9 +41,32 @@ export async function bootInto(
   }
 }
 
+/** v1 upgrades itself from the registry and restarts into v2, which is good, and restarts. */
+export async function upgradesItself(machine: VmMachine): Promise<void> {
+  {
+    await using v1 = await bootInto(machine, "v1", "active");
+    await v1.upgrade("v2");
+    await v1.reboot();
+  }
+  await using v2 = await bootInto(machine, "v2", "active");
+  assert.match(v2.up.cmdline, /(^| )cos\.tries_left=2( |$)/);
+  const status = await v2.status();
+  assert.deepEqual(slotsOf(status), ["active: 2.0.0 good, running", "passive: 1.0.0 good"]);
+  assert.equal(status.tries, "");
+  await v2.reboot();
+}
+
 /** An upgrade by this host, as from a live system: faster than in the guest, and the same for what follows. */
 export const upgradeOffline = (machine: VmMachine, tag: VmTag, ...flags: string[]) =>
   machine.offline("upgrade", machine.lab.reference(tag, "host"), "--no-verify", ...flags);
+
+/** Does something to the active image while the machine is off. */
+export async function changeImage(machine: VmMachine, what: (image: string) => Promise<void>): Promise<void> {
+  await machine.whileOff(async ({ partitions }) => {
+    await using state = await mount(partitions.state, "rw");
+    await what(join(state.path, "cOS/active.img"));
+  });
+}
 
 /** The new system is known to have failed, the one before it runs in its place and knows why. */
 export async function assertFellBack(guest: Guest, failed: VmTag, why: string, kept: VmTag = "v1"): Promise<void> {

@@ -1,26 +1,14 @@
 /** New systems that come up, and new systems that do not. */
 import assert from "node:assert/strict";
 import { slotsOf } from "../machine.ts";
-import { assertFellBack, bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
+import { assertFellBack, bootInto, type Scenario, upgradeOffline, upgradesItself } from "./scenario.ts";
 
 export const upgraded: Scenario = {
   name: "upgrade",
   needs: ["v2"],
   shows: "v1 upgrades itself from a registry, restarts into v2, which is marked good and stays",
   run: async (machine) => {
-    {
-      await using v1 = await bootInto(machine, "v1", "active");
-      await v1.upgrade("v2");
-      await v1.reboot();
-    }
-    {
-      await using v2 = await bootInto(machine, "v2", "active");
-      assert.match(v2.up.cmdline, /(^| )cos\.tries_left=2( |$)/);
-      const status = await v2.status();
-      assert.deepEqual(slotsOf(status), ["active: 2.0.0 good, running", "passive: 1.0.0 good"]);
-      assert.equal(status.tries, "");
-      await v2.reboot();
-    }
+    await upgradesItself(machine);
     await using again = await bootInto(machine, "v2", "active");
     assert.doesNotMatch(again.up.cmdline, /cos\.tries_left|upgrade_failure/);
   },
