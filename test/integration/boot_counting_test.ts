@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot, type Booted } from "../lab/booted.ts";
-import { chooseEntry, markingUnit, mountPoints, variables } from "../lab/counting.ts";
+import { chooseEntry, editVariables, markingUnit, mountPoints, variables } from "../lab/counting.ts";
 import { damage, mount } from "../lab/disk.ts";
 import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
@@ -240,13 +240,8 @@ Deno.test("a system that cannot mark itself good is not put on trial, and that i
 
 Deno.test("arming resets what older tools count with, and keeps what else is in the block", async () => {
   await using machine = await countingMachine();
-  {
-    await using state = await mount(machine.state, "rw");
-    const path = join(state.path, "boot_assessment");
-    await new Deno.Command("grub-editenv", {
-      args: [path, "set", "enable_boot_assessment=yes", "boot_assessment_tentative=yes", "mine=1"],
-    }).output();
-  }
+  const counted = ["enable_boot_assessment=yes", "boot_assessment_tentative=yes"];
+  await editVariables(machine.state, "set", ...counted, "mine=1");
   await machine.must("upgrade", image(machine, "v2"), "--no-verify");
   assert.deepEqual(await variables(machine.state), { cos_tries: "3", mine: "1" });
 });
@@ -328,11 +323,7 @@ Deno.test("what a cut upgrade has armed is taken back before a good system's che
     await using booted = await boot(machine, "active");
     await good(booted);
   }
-  {
-    await using state = await mount(machine.state, "rw");
-    const path = join(state.path, "boot_assessment");
-    await new Deno.Command("grub-editenv", { args: [path, "set", "cos_tries=3"] }).output();
-  }
+  await editVariables(machine.state, "set", "cos_tries=3");
   await chooseEntry(machine.state);
   await using booted = await boot(machine, "active");
   assert.equal(await good(booted, "--checks"), "It is marked good already; nothing is counted.\n");
@@ -382,10 +373,8 @@ Deno.test("a system that fell back here is neither rolled back to nor switched t
     for (const [from, to] of [["active.img", "x"], ["passive.img", "active.img"], ["x", "passive.img"]]) {
       Deno.renameSync(at(from ?? ""), at(to ?? ""));
     }
-    await new Deno.Command("grub-editenv", {
-      args: [join(state.path, "boot_assessment"), "unset", "cos_tries"],
-    }).output();
   }
+  await editVariables(machine.state, "unset", "cos_tries");
   await machine.must("repair");
   const before = await states(machine);
   assert.deepEqual(before, { active: "v1 new", passive: "v2 bad" });

@@ -4,20 +4,11 @@ import { join } from "node:path";
 import { boot } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
 import { mount } from "../lab/disk.ts";
+import { blockOf, LABELS } from "../lab/family-machine.ts";
 import { type LabMachine, labMachine } from "../lab/machine.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
-import { parseEnvBlock, printEnvBlock } from "../../lib/formats/env-block.ts";
-
-const LABELS = {
-  state_label: "COS_STATE",
-  active_label: "COS_ACTIVE",
-  passive_label: "COS_PASSIVE",
-  recovery_label: "COS_RECOVERY",
-  system_label: "COS_SYSTEM",
-  oem_label: "COS_OEM",
-  persistent_label: "COS_PERSISTENT",
-};
+import { parseEnvBlock } from "../../lib/formats/env-block.ts";
 
 async function machineWithV1(): Promise<LabMachine> {
   const machine = await labMachine({ stateMiB: 300 }), layout = join(machine.directory, "os");
@@ -69,8 +60,7 @@ Deno.test("an upgrade fills in what is missing, takes the new image's name, and 
   const image = `oci:${join(machine.directory, "os")}:v2`;
   await machine.must("upgrade", image, "--no-verify");
   assert.equal(await oemEnv(machine), undefined);
-  const block = printEnvBlock(new Map([["default_menu_entry", "Old"], ["oem_label", "MINE"], ["else", "kept"]]));
-  await put(machine, { grub_oem_env: block ?? new Uint8Array() });
+  await put(machine, { grub_oem_env: blockOf({ default_menu_entry: "Old", oem_label: "MINE", else: "kept" }) });
   await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify");
   assert.deepEqual(await oemEnv(machine), {
     default_menu_entry: "Small OS",

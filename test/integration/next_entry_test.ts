@@ -1,10 +1,11 @@
 /** One boot into another system: what GRUB is told, what is refused, and that nothing of it stays. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { parseEnvBlock, printEnvBlock } from "../../lib/formats/env-block.ts";
+import { parseEnvBlock } from "../../lib/formats/env-block.ts";
 import { boot } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
 import { mount } from "../lab/disk.ts";
+import { blockOf } from "../lab/family-machine.ts";
 import { type LabMachine, labMachine } from "../lab/machine.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 
@@ -23,10 +24,7 @@ async function grubEnv(device: string): Promise<Record<string, string> | undefin
 
 async function put(device: string, variables: Record<string, string>): Promise<void> {
   await using mounted = await mount(device, "rw");
-  Deno.writeFileSync(
-    join(mounted.path, "grubenv"),
-    printEnvBlock(new Map(Object.entries(variables))) ?? new Uint8Array(),
-  );
+  Deno.writeFileSync(join(mounted.path, "grubenv"), blockOf(variables));
 }
 
 /** As it ends, with the last line of what people read. */

@@ -110,3 +110,9 @@ export async function variables(state: string): Promise<Record<string, string>> 
     listed.split("\n").filter((line) => line !== "").map((line) => line.split("=") as [string, string]),
   );
 }
+
+/** Changes them. @param words of grub-editenv, behind the file's name: `set a=1`, `unset a`. */
+export async function editVariables(state: string, ...words: string[]): Promise<void> {
+  await using mounted = await mount(state, "rw");
+  await run("grub-editenv", [join(mounted.path, "boot_assessment"), ...words]);
+}

@@ -21,12 +21,16 @@ oem: {label: COS_OEM}
 persistent: {label: COS_PERSISTENT}
 `;
 
-const LABELS = Object.fromEntries(
-  ["state", "active", "passive", "recovery", "system", "oem", "persistent"].map((name) => [
-    `${name}_label`,
-    `COS_${name.toUpperCase()}`,
-  ]),
-);
+/** What GRUB's menus of the family call the partitions and images by. */
+export const LABELS = {
+  state_label: "COS_STATE",
+  active_label: "COS_ACTIVE",
+  passive_label: "COS_PASSIVE",
+  recovery_label: "COS_RECOVERY",
+  system_label: "COS_SYSTEM",
+  oem_label: "COS_OEM",
+  persistent_label: "COS_PERSISTENT",
+};
 
 const FILES = {
   state: {
@@ -88,7 +92,8 @@ function write(path: string, content: Content): void {
   Deno.chmodSync(path, 0o644); // whatever the umask is
 }
 
-function blockOf(content: Record<string, string>): Uint8Array {
+/** One of GRUB's blocks with these variables. */
+export function blockOf(content: Record<string, string>): Uint8Array {
   const block = printEnvBlock(new Map(Object.entries(content)));
   if (block === undefined) throw new Error(`${Object.keys(content).join()}: does not fit a block`);
   return block;
