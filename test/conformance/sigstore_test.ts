@@ -10,6 +10,7 @@ import { parsePublicKey } from "../../lib/trust/keys.ts";
 import { type BundlePolicy, type Subject, verifyBundle } from "../../lib/trust/sigstore-bundle.ts";
 import { parseTrustedRoot, type TrustedRoot } from "../../lib/trust/trusted-root.ts";
 import type { Verdict } from "../../lib/trust/verdict.ts";
+import { jsonBytes } from "../lab/signing/keys.ts";
 
 const SUITE = new URL("../../../shared/vectors/sigstore-conformance/bundle-verify/", import.meta.url).pathname;
 /** The suite as its repository stood in November 2026; a folder that vanishes must not go unnoticed. */
@@ -45,7 +46,7 @@ async function text(path: string): Promise<string | undefined> {
 async function publicInstance(): Promise<Uint8Array> {
   const root = JSON.parse(await Deno.readTextFile(`${SUITE}trust-root-tlog-validity-end-inclusive/trusted_root.json`));
   delete root.tlogs[0].publicKey.validFor.end;
-  return new TextEncoder().encode(JSON.stringify(root));
+  return jsonBytes(root);
 }
 
 async function verify(name: string): Promise<Verdict> {

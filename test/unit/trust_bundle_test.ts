@@ -8,7 +8,7 @@ import { parseTrustedRoot } from "../../lib/trust/trusted-root.ts";
 import { type BundleJson, type BundleRequest, makeBundle, statement } from "../lab/signing/bundles.ts";
 import { extensions, OID } from "../lab/signing/certificates.ts";
 import { IDENTITY, makeInstance, makeSigner, SIGNED_AT, trustedRoot } from "../lab/signing/instance.ts";
-import { KEY_KINDS, makeKey, sha256 } from "../lab/signing/keys.ts";
+import { jsonBytes, KEY_KINDS, makeKey, sha256 } from "../lab/signing/keys.ts";
 import { makeLog } from "../lab/signing/log.ts";
 import { faultOf } from "../lab/signing/sigstore-js.ts";
 
@@ -17,17 +17,13 @@ const DIGEST = parseDigest(`sha256:${HEX}`) as Digest, SUBJECT = { digest: DIGES
 const TIME = SIGNED_AT.toISOString();
 
 const instance = await makeInstance(), rootJson = await trustedRoot(instance);
-const root = await parseTrustedRoot(encode(rootJson)), signer = await makeSigner(instance);
+const root = await parseTrustedRoot(jsonBytes(rootJson)), signer = await makeSigner(instance);
 const key = await makeKey("p256"), publicKey = await parsePublicKey(key.pem);
 const byIdentity: BundlePolicy = { signer: { root, identity: IDENTITY } },
   byKey: BundlePolicy = { signer: { key: publicKey } };
 
-function encode(value: unknown): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(JSON.stringify(value));
-}
-
 async function reasonOf(bundle: BundleJson, policy = byIdentity, subject = SUBJECT): Promise<string> {
-  const verdict = await verifyBundle(encode(bundle), subject, policy);
+  const verdict = await verifyBundle(jsonBytes(bundle), subject, policy);
   assert.ok(!verdict.trusted, "it was accepted");
   return verdict.reason;
 }
@@ -80,7 +76,7 @@ const KINDS: Record<string, BundleRequest> = {
 for (const [name, request] of Object.entries(KINDS)) {
   Deno.test(`a bundle by an identity: ${name}`, async () => {
     const bundle = await makeBundle(request);
-    assert.deepEqual(await verifyBundle(encode(bundle), SUBJECT, byIdentity), {
+    assert.deepEqual(await verifyBundle(jsonBytes(bundle), SUBJECT, byIdentity), {
       trusted: true,
       scheme: "sigstore-bundle",
       signer: { identity: IDENTITY },
@@ -96,7 +92,7 @@ for (const kind of KEY_KINDS) {
     const own = await makeKey(kind), signer = { key: await parsePublicKey(own.pem) };
     for (const content of [{ message }, { statement: statement(HEX, undefined, { product: "edge" }) }]) {
       const bundle = await makeBundle({ version: "0.3", key: own, ...content });
-      assert.deepEqual(await verifyBundle(encode(bundle), SUBJECT, { signer }), {
+      assert.deepEqual(await verifyBundle(jsonBytes(bundle), SUBJECT, { signer }), {
         trusted: true,
         scheme: "sigstore-bundle",
         signer: { key: signer.key.fingerprint },
@@ -112,8 +108,8 @@ Deno.test("with a key, logs and timestamps count only where the policy names an 
   const logged = await makeBundle({ ...base, log: { kind, log: rekor, promised: true, proven: true } });
   const elsewhere = await makeBundle({ ...base, log: { kind, log: unknown, promised: true, proven: true } });
   const strict: BundlePolicy = { signer: { key: publicKey, root } };
-  assert.ok((await verifyBundle(encode(elsewhere), SUBJECT, byKey)).trusted);
-  assert.deepEqual(await verifyBundle(encode(logged), SUBJECT, strict), {
+  assert.ok((await verifyBundle(jsonBytes(elsewhere), SUBJECT, byKey)).trusted);
+  assert.deepEqual(await verifyBundle(jsonBytes(logged), SUBJECT, strict), {
     trusted: true,
     scheme: "sigstore-bundle",
     signer: { key: publicKey.fingerprint },
@@ -125,7 +121,7 @@ Deno.test("with a key, logs and timestamps count only where the policy names an 
   const [entry] = logged.verificationMaterial.tlogEntries, { inclusionPromise: _, ...unpromised } = entry;
   logged.verificationMaterial.tlogEntries = [unpromised];
   // Without a promise nothing proves the time, and with a key nobody asks for it.
-  assert.deepEqual((await verifyBundle(encode(logged), SUBJECT, strict)).trusted, true);
+  assert.deepEqual((await verifyBundle(jsonBytes(logged), SUBJECT, strict)).trusted, true);
 });
 
 Deno.test("who signed must be who was asked for", async () => {
@@ -159,7 +155,7 @@ Deno.test("a statement counts when it says that this image is signed, and nothin
   const allowed = { ...byKey, predicateTypes: [sbom] };
   assert.ok(
     (await verifyBundle(
-      encode(await makeBundle({ version: "0.3", key, statement: statement(HEX, sbom) })),
+      jsonBytes(await makeBundle({ version: "0.3", key, statement: statement(HEX, sbom) })),
       SUBJECT,
       allowed,
     )).trusted,
@@ -185,7 +181,7 @@ Deno.test("a statement counts when it says that this image is signed, and nothin
     [{ ...parsed, predicateType: undefined }, /malformed at "predicateType"/],
     [{ ...parsed, subject: Array.from({ length: 1001 }, () => parsed.subject[0]) }, /malformed at "subject"/],
   ];
-  for (const [content, expected] of cases) assert.match(await reason(encode(content)), expected);
+  for (const [content, expected] of cases) assert.match(await reason(jsonBytes(content)), expected);
   const twice = JSON.stringify(parsed).replace('{"_type"', '{"predicateType":"x","_type"');
   assert.match(await reason(new TextEncoder().encode(twice)), /the name "predicateType" twice/);
   // The type is signed with the payload, so an attacker cannot change it; a signer may have meant something else.
@@ -333,7 +329,7 @@ Deno.test("a certificate must be made for signing code, and say who it speaks fo
   assert.equal(faultOf(bundle, MANIFEST, rootJson), undefined);
   const certificate = await makeSigner(instance, { more: [extensions.unknown("1.2.3.4", false)] });
   const extended = await makeBundle({ ...request, key: certificate.key, certificate });
-  assert.ok((await verifyBundle(encode(extended), SUBJECT, byIdentity)).trusted);
+  assert.ok((await verifyBundle(jsonBytes(extended), SUBJECT, byIdentity)).trusted);
 });
 
 Deno.test("a trusted root says for when each key is trusted", async () => {
@@ -341,7 +337,7 @@ Deno.test("a trusted root says for when each key is trusted", async () => {
   const reason = async (change: (root: BundleJson) => void) => {
     const changed = structuredClone(rootJson);
     change(changed);
-    return await reasonOf(bundle, { signer: { root: await parseTrustedRoot(encode(changed)), identity: IDENTITY } });
+    return await reasonOf(bundle, { signer: { root: await parseTrustedRoot(jsonBytes(changed)), identity: IDENTITY } });
   };
   const before = new Date(SIGNED_AT.getTime() - 1000).toISOString(), at = TIME;
   assert.match(
@@ -379,8 +375,8 @@ Deno.test("a trusted root says for when each key is trusted", async () => {
   ) {
     of.validFor = { start: at, end: at };
   }
-  const policy: BundlePolicy = { signer: { root: await parseTrustedRoot(encode(inclusive)), identity: IDENTITY } };
-  assert.ok((await verifyBundle(encode(bundle), SUBJECT, policy)).trusted);
+  const policy: BundlePolicy = { signer: { root: await parseTrustedRoot(jsonBytes(inclusive)), identity: IDENTITY } };
+  assert.ok((await verifyBundle(jsonBytes(bundle), SUBJECT, policy)).trusted);
 });
 
 Deno.test("what of a trusted root cannot be used is told, and what is malformed is refused", async () => {
@@ -388,7 +384,7 @@ Deno.test("what of a trusted root cannot be used is told, and what is malformed 
   newer.tlogs[1].publicKey.keyDetails = "PKIX_ED25519_PH";
   newer.ctlogs[0].publicKey.rawBytes = "MAUwAwYBKg==";
   newer.tlogs[0].hashAlgorithm = "SHA2_512";
-  assert.deepEqual((await parseTrustedRoot(encode(newer))).unusable, [
+  assert.deepEqual((await parseTrustedRoot(jsonBytes(newer))).unusable, [
     "a transparency log: its hash algorithm SHA2_512 is not supported",
     "a transparency log: keys of the kind PKIX_ED25519_PH are not supported",
     "a certificate log: its algorithm (1.2) is not supported: only ECDSA, Ed25519 and RSA",
@@ -406,6 +402,6 @@ Deno.test("what of a trusted root cannot be used is told, and what is malformed 
   for (const [change, reason] of broken) {
     const root = structuredClone(rootJson);
     change(root);
-    await assert.rejects(parseTrustedRoot(encode(root)), { name: "FormatError", message: reason });
+    await assert.rejects(parseTrustedRoot(jsonBytes(root)), { name: "FormatError", message: reason });
   }
 });

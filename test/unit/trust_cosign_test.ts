@@ -9,7 +9,7 @@ import { refusal } from "../../lib/trust/verdict.ts";
 import { makeAttachment, REFERENCE, simpleSigning } from "../lab/signing/attachments.ts";
 import type { Issued } from "../lab/signing/certificates.ts";
 import { IDENTITY, makeInstance, makeSigner, SIGNED_AT, trustedRoot } from "../lab/signing/instance.ts";
-import { KEY_KINDS, makeKey } from "../lab/signing/keys.ts";
+import { jsonBytes, KEY_KINDS, makeKey } from "../lab/signing/keys.ts";
 import { makeLog } from "../lab/signing/log.ts";
 
 const DIGEST = parseDigest(`sha256:${"1f".repeat(32)}`) as Digest;
@@ -18,7 +18,7 @@ const TIME = SIGNED_AT.toISOString();
 
 const key = await makeKey("p256"), stranger = await makeKey("p256"), publicKey = await parsePublicKey(key.pem);
 const instance = await makeInstance();
-const root = await parseTrustedRoot(new TextEncoder().encode(JSON.stringify(await trustedRoot(instance))));
+const root = await parseTrustedRoot(jsonBytes(await trustedRoot(instance)));
 const keyless: KeylessPolicy = { root, identity: IDENTITY };
 const signer = await makeSigner(instance), chain = [instance.intermediate];
 
@@ -107,7 +107,7 @@ Deno.test("a payload that two programs could read as two things is refused", asy
     [null, /of another shape/],
   ];
   for (const [payload, reason] of cases) {
-    assert.match(await reasonOf(await keyed(new TextEncoder().encode(JSON.stringify(payload))), policy), reason);
+    assert.match(await reasonOf(await keyed(jsonBytes(payload)), policy), reason);
   }
   const text = JSON.stringify(good), digest = `"docker-manifest-digest":"${DIGEST}"`;
   const texts: [text: string, reason: RegExp][] = [
@@ -128,7 +128,7 @@ Deno.test("a payload that two programs could read as two things is refused", asy
 
 Deno.test("optional may be left out", async () => {
   const { critical } = JSON.parse(new TextDecoder().decode(simpleSigning(DIGEST)));
-  const attachment = await keyed(new TextEncoder().encode(JSON.stringify({ critical })));
+  const attachment = await keyed(jsonBytes({ critical }));
   assert.ok((await verifyAttachment(attachment, DIGEST, { signer: { key: publicKey } })).trusted);
 });
 

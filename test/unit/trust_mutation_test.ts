@@ -14,7 +14,7 @@ import { Random } from "../lab/random.ts";
 import { makeAttachment, simpleSigning } from "../lab/signing/attachments.ts";
 import { type BundleRequest, makeBundle, statement } from "../lab/signing/bundles.ts";
 import { IDENTITY, makeInstance, makeSigner, trustedRoot } from "../lab/signing/instance.ts";
-import { makeKey, pem, sha256 } from "../lab/signing/keys.ts";
+import { jsonBytes, makeKey, pem, sha256 } from "../lab/signing/keys.ts";
 import { mutationsOf } from "../lab/signing/mutations.ts";
 
 const MANIFEST = new TextEncoder().encode('{"schemaVersion":2}'), HEX = (await sha256(MANIFEST)).toHex();
@@ -22,14 +22,10 @@ const DIGEST = parseDigest(`sha256:${HEX}`) as Digest, SUBJECT = { digest: DIGES
 
 const instance = await makeInstance(),
   rootJson = await trustedRoot(instance),
-  root = await parseTrustedRoot(encode(rootJson));
+  root = await parseTrustedRoot(jsonBytes(rootJson));
 const signer = await makeSigner(instance), key = await makeKey("p256"), publicKey = await parsePublicKey(key.pem);
 const { rekor, rekor2 } = instance, certified = { key: signer.key, certificate: signer }, said = statement(HEX);
 const byIdentity: BundlePolicy = { signer: { root, identity: IDENTITY } };
-
-function encode(value: unknown): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(JSON.stringify(value));
-}
 
 /** Fields at which a change may pass, by the beginnings of the mutations' names; each of them must pass at least once. */
 type Unsigned = readonly string[];
@@ -146,7 +142,7 @@ for (const [scheme, { request, policy = byIdentity, unsigned, flips = 12 }] of O
       await makeBundle(request),
       unsigned,
       flips,
-      (bundle) => verifyBundle(encode(bundle), SUBJECT, policy),
+      (bundle) => verifyBundle(jsonBytes(bundle), SUBJECT, policy),
     );
   });
 }
@@ -222,8 +218,8 @@ Deno.test("whatever is damaged, the answer is a value", async () => {
     const bundle = random.pick(bundles),
       fields = [...mutationsOf(bundle, 1)].filter(({ name }) => name.includes("flipped"));
     const damaged = round % 3 === 0
-      ? random.mutate(encode(bundle))
-      : encode(damagedField(bundle, random.pick(fields).name.split(":")[0] ?? "", random));
+      ? random.mutate(jsonBytes(bundle))
+      : jsonBytes(damagedField(bundle, random.pick(fields).name.split(":")[0] ?? "", random));
     const policy = random.pick(Object.values(BUNDLES)).policy ?? byIdentity;
     counts[(await verifyBundle(damaged, SUBJECT, policy)).trusted ? "accepted" : "refused"]++;
   }
@@ -239,7 +235,7 @@ Deno.test("whatever is damaged, the answer is a value", async () => {
   }
   // Of what the operator hands over the reader says that it is malformed.
   for (let round = 0; round < 500; round++) {
-    await assertReads(() => parseTrustedRoot(random.mutate(encode(rootJson))));
+    await assertReads(() => parseTrustedRoot(random.mutate(jsonBytes(rootJson))));
     await assertReads(() =>
       parsePublicKey(new TextDecoder().decode(random.mutate(new TextEncoder().encode(publicKeyPem))))
     );

@@ -12,6 +12,7 @@ import { Random } from "../lab/random.ts";
 import { mutationsOf } from "../lab/signing/mutations.ts";
 import { ENVELOPE_KINDS, ENVELOPES, makeNotary } from "../lab/signing/notary.ts";
 import { answerTo, CHAIN, GOOD, NOW, SITE, TARGET, TIMED } from "../lab/signing/notary-case.ts";
+import { jsonBytes } from "../lab/signing/keys.ts";
 
 const expiry = new Date(+NOW + 3_600_000), target = { ...TARGET, annotations: { build: "17" } };
 const CASES = [
@@ -31,7 +32,7 @@ function closed(document: unknown): Bytes {
     typeof text === "string" ? text.replace(/=+$/, "").replaceAll("+", "-").replaceAll("/", "_") : text;
   const { payload, protected: signed, signature, header } = document as Record<string, unknown>;
   const whole = { payload: url(payload), protected: url(signed), signature: url(signature), header };
-  return new TextEncoder().encode(JSON.stringify(whole));
+  return jsonBytes(whole);
 }
 
 for (const { what, request, policy, step } of CASES) {
@@ -102,7 +103,7 @@ Deno.test("whatever is damaged, the answer is a value", async () => {
     trustStores: ["ca:a"],
     trustedIdentities: ["*"],
   };
-  const policyText = new TextEncoder().encode(JSON.stringify({ version: "1.0", trustPolicies: [statement] }));
+  const policyText = jsonBytes({ version: "1.0", trustPolicies: [statement] });
   const name = new TextEncoder().encode("x509.subject: C=DE, ST=Bavaria, O=Lab\\, Inc., CN=\\C3\\A9");
   for (let round = 0; round < 1000; round++) {
     assertReads(() => parseTrustPolicy(random.mutate(policyText)));

@@ -8,6 +8,7 @@ import type { PolicyFiles } from "../../lib/trust/requirement.ts";
 import { extensions } from "../lab/signing/certificates.ts";
 import { CA, issue, LEAF, makeNotary, ORGANIZATION, SUBJECT } from "../lab/signing/notary.ts";
 import { CHAIN, IMAGE, NOW, SIGNER, SITE, TARGET } from "../lab/signing/notary-case.ts";
+import { jsonBytes } from "../lab/signing/keys.ts";
 
 const { root, intermediate } = SITE, signer = SIGNER, chain = CHAIN;
 const POLICY = "/etc/cos/trustpolicy.json", STORE = "/etc/cos/truststore";
@@ -35,7 +36,7 @@ async function decisionOf(
   { image = "registry.lab.test/os/base:v1", layer = undefined as Awaited<ReturnType<typeof makeNotary>> | undefined } =
     {},
 ): Promise<Decision> {
-  const text = new TextEncoder().encode(JSON.stringify({ default: [requirement] })), reference = parseReference(image);
+  const text = jsonBytes({ default: [requirement] }), reference = parseReference(image);
   const [scope] = parsePolicy(text, true).scopes;
   const requirements = await prepareScope(scope as NonNullable<typeof scope>, filesOf(files));
   const found = {
@@ -112,7 +113,7 @@ Deno.test("levels: what does not say who signed is waived, and says so", async (
 
 Deno.test("what the trust policy waives is doubtful", async () => {
   const doubt = async (...statements: Record<string, unknown>[]) => {
-    const [scope] = parsePolicy(new TextEncoder().encode(JSON.stringify({ default: [FILED] })), true).scopes;
+    const [scope] = parsePolicy(jsonBytes({ default: [FILED] }), true).scopes;
     const [one] = await prepareScope(scope as NonNullable<typeof scope>, filesOf(trustPolicy(...statements)));
     return [one?.words, one?.proves, one?.doubt];
   };
@@ -281,7 +282,7 @@ Deno.test("authorities and identities named in the policy itself", async () => {
     { ...inline, revokedPath: "/etc/root.pem" },
     "/etc/root.pem cannot be used: line 1 is neither sha256:HEX nor serial:HEX: -----BEGIN CERTIFICATE-----",
   );
-  const text = new TextEncoder().encode(JSON.stringify({ default: [inline] }));
+  const text = jsonBytes({ default: [inline] });
   assert.throws(() => parsePolicy(text, false), /"notaryProject", which only \/etc\/cos\/policy\.json may use$/);
 });
 

@@ -5,12 +5,13 @@ import { parseIdentities } from "../../lib/trust/notary/identities.ts";
 import { verifyNotary } from "../../lib/trust/notary/verify.ts";
 import { cbor, type CborValue } from "../lab/signing/cbor.ts";
 import { SIGNED_AT } from "../lab/signing/instance.ts";
-import { makeKey, sha256 } from "../lab/signing/keys.ts";
+import { jsonBytes, makeKey, sha256 } from "../lab/signing/keys.ts";
 import {
   ENVELOPE_KINDS,
   issue,
   LEAF,
   makeNotary,
+  NAMESPACE,
   NOTARY_KEY_KINDS,
   type NotaryHeader,
   SUBJECT,
@@ -30,7 +31,7 @@ import {
 } from "../lab/signing/notary-case.ts";
 import { run } from "../lab/run.ts";
 
-const HOUR = 3_600_000, NAMESPACE = "io.cncf.notary.", { root, intermediate } = SITE;
+const HOUR = 3_600_000, { root, intermediate } = SITE;
 
 Deno.test("a signature by each kind of key in each envelope counts, and Python agrees", async (t) => {
   const directory = await Deno.makeTempDir({ prefix: "cos-test-" });
@@ -261,7 +262,7 @@ Deno.test("envelopes in another form are refused", async () => {
     new TextDecoder().decode((await makeNotary({ envelope: "jws", chain: CHAIN, target: TARGET })).bytes),
   );
   const says = async (value: unknown, mediaType = "application/jose+json") => {
-    const bytes = value instanceof Uint8Array ? value : new TextEncoder().encode(JSON.stringify(value));
+    const bytes = value instanceof Uint8Array ? value : jsonBytes(value);
     return await answerTo({ mediaType, bytes: bytes as Uint8Array<ArrayBuffer> }, GOOD);
   };
   const unread = (why: string) => `the signature cannot be read: ${why}`;

@@ -6,8 +6,8 @@ import { STRICT } from "../../lib/trust/notary/trust-policy.ts";
 import { verifyNotary } from "../../lib/trust/notary/verify.ts";
 import { extensions, type Issued } from "../lab/signing/certificates.ts";
 import { SIGNED_AT } from "../lab/signing/instance.ts";
-import { makeKey, sha256 } from "../lab/signing/keys.ts";
-import { issue, LEAF, makeNotary, makeNotarySite, type NotaryRequest } from "../lab/signing/notary.ts";
+import { jsonBytes, makeKey, sha256 } from "../lab/signing/keys.ts";
+import { issue, LEAF, makeNotary, makeNotarySite, NAMESPACE, type NotaryRequest } from "../lab/signing/notary.ts";
 import {
   answerTo,
   bothSay,
@@ -22,7 +22,7 @@ import {
   TIMED,
 } from "../lab/signing/notary-case.ts";
 
-const HOUR = 3_600_000, NAMESPACE = "io.cncf.notary.", { root, intermediate } = SITE;
+const HOUR = 3_600_000, { root, intermediate } = SITE;
 
 Deno.test("without a timestamp the certificates must be valid now, with one when it was made", async () => {
   const short = await issue("short", { issuer: intermediate, extensions: LEAF, notAfter: new Date(+SIGNED_AT + HOUR) });
@@ -77,7 +77,7 @@ Deno.test("timestamps are of this signature, by an authority that the policy tru
   );
   moved.header[`${NAMESPACE}timestampSignature`] =
     JSON.parse(new TextDecoder().decode(another.bytes)).header[`${NAMESPACE}timestampSignature`];
-  const layer = { mediaType: "application/jose+json", bytes: new TextEncoder().encode(JSON.stringify(moved)) };
+  const layer = { mediaType: "application/jose+json", bytes: jsonBytes(moved) };
   assert.equal(await answerTo(layer, TIMED), "a timestamp was made over something other than the signature");
   const clock = await issue("clock", {
     issuer: SITE.timestampRoot,

@@ -3,21 +3,21 @@ import type { Bytes } from "../../../lib/base/bytes.ts";
 import type { Attachment } from "../../../lib/trust/cosign-attachment.ts";
 import type { Issued } from "./certificates.ts";
 import { type Instance, SIGNED_AT } from "./instance.ts";
-import { sign, type SigningKey, type SigningOptions } from "./keys.ts";
+import { jsonBytes, sign, type SigningKey, type SigningOptions } from "./keys.ts";
 import { entryBody, type LabLog, promise, type Signed } from "./log.ts";
 import { makeTimestamp } from "./timestamps.ts";
 
 export const REFERENCE = "registry.lab.test/os/base";
 
 export function simpleSigning(digest: string, reference = REFERENCE, optional: unknown = null): Bytes {
-  return new TextEncoder().encode(JSON.stringify({
+  return jsonBytes({
     critical: {
       identity: { "docker-reference": reference },
       image: { "docker-manifest-digest": digest },
       type: "cosign container image signature",
     },
     optional,
-  }));
+  });
 }
 
 export interface AttachmentRequest extends SigningOptions {

@@ -3,7 +3,7 @@ import type { Bytes } from "../../../lib/base/bytes.ts";
 import { preAuthEncoding } from "../../../lib/trust/statement.ts";
 import type { Issued } from "./certificates.ts";
 import { type Instance, SIGNED_AT } from "./instance.ts";
-import { sha256, sign, type SigningKey, type SigningOptions } from "./keys.ts";
+import { jsonBytes, sha256, sign, type SigningKey, type SigningOptions } from "./keys.ts";
 import { entryBody, type EntryKind, type LabLog, promise, proof, type Signed } from "./log.ts";
 import { makeTimestamp } from "./timestamps.ts";
 
@@ -21,12 +21,12 @@ export function statement(
   predicateType = "https://sigstore.dev/cosign/sign/v1",
   annotations = {},
 ): Bytes {
-  return new TextEncoder().encode(JSON.stringify({
+  return jsonBytes({
     _type: "https://in-toto.io/Statement/v1",
     subject: [{ digest: { sha256: digestHex }, annotations }],
     predicateType,
     predicate: {},
-  }));
+  });
 }
 
 export interface BundleRequest extends SigningOptions {

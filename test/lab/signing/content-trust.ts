@@ -2,7 +2,7 @@
 import type { Bytes } from "../../../lib/base/bytes.ts";
 import { canonicalBytes } from "../../../lib/trust/content-trust/metadata.ts";
 import { extensions, type Issued, makeCertificate, OID } from "./certificates.ts";
-import { type KeyKind, makeKey, pem, sha256, type SigningKey } from "./keys.ts";
+import { jsonBytes, type KeyKind, makeKey, pem, sha256, type SigningKey } from "./keys.ts";
 
 const DAY = 86_400_000;
 /** As long as Notary's documents are good for. Days. */
@@ -118,7 +118,7 @@ export async function makeTrust(spec: TrustSpec): Promise<TrustFiles> {
   };
   const written = async (name: string, signed: Record<string, unknown>, signers: readonly TrustKey[]) => {
     const document = await signDocument(signed, signers);
-    return new TextEncoder().encode(JSON.stringify(spec.damage?.(name, document) ?? document));
+    return jsonBytes(spec.damage?.(name, document) ?? document);
   };
   for (const [i, one] of roots.entries()) {
     const { signers, ...roles } = one, all = Object.values(roles).flatMap(({ keys }) => keys);

@@ -86,3 +86,6 @@ export function pem(label: string, content: Uint8Array): string {
 export async function sha256(content: Uint8Array): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", content as Bytes));
 }
+
+/** A value as JSON text. */
+export const jsonBytes = (value: unknown): Bytes => new TextEncoder().encode(JSON.stringify(value));

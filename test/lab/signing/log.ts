@@ -1,7 +1,7 @@
 /** Rekor as far as signatures carry its words: entries, promises, proofs. Version 1 and 2. */
 import { type Bytes, concatBytes } from "../../../lib/base/bytes.ts";
 import { bigEndian } from "./certificates.ts";
-import { pem, sha256, sign, type SigningKey } from "./keys.ts";
+import { jsonBytes, pem, sha256, sign, type SigningKey } from "./keys.ts";
 
 export interface LabLog {
   key: SigningKey;
@@ -75,13 +75,13 @@ export async function entryBody(kind: EntryKind, content: Signed): Promise<Bytes
     }),
   };
   const [name, apiVersion] = kind.split(" ");
-  return new TextEncoder().encode(JSON.stringify({ apiVersion, kind: name, spec: await specs[kind]() }));
+  return jsonBytes({ apiVersion, kind: name, spec: await specs[kind]() });
 }
 
 /** The signed entry timestamp. */
 export async function promise(log: LabLog, body: Bytes, integratedTime: number, logIndex: number): Promise<Bytes> {
   const words = { body: body.toBase64(), integratedTime, logID: log.id.toHex(), logIndex };
-  return await sign(log.key, new TextEncoder().encode(JSON.stringify(words)));
+  return await sign(log.key, jsonBytes(words));
 }
 
 export interface Proof {

@@ -8,11 +8,11 @@ import { STRICT } from "../../../lib/trust/notary/trust-policy.ts";
 import { type NotaryPolicy, verifyNotary } from "../../../lib/trust/notary/verify.ts";
 import type { Issued } from "./certificates.ts";
 import { SIGNED_AT } from "./instance.ts";
-import { sha256 } from "./keys.ts";
+import { jsonBytes, sha256 } from "./keys.ts";
 import { ENVELOPE_KINDS, issue, LEAF, makeNotary, makeNotarySite, type NotaryRequest } from "./notary.ts";
 
 const MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json";
-const MANIFEST = new TextEncoder().encode(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE }));
+const MANIFEST = jsonBytes({ schemaVersion: 2, mediaType: MEDIA_TYPE });
 const DIGEST = `sha256:${(await sha256(MANIFEST)).toHex()}`;
 
 export const TARGET = { mediaType: MEDIA_TYPE, digest: DIGEST, size: MANIFEST.length };

@@ -4,7 +4,7 @@ import type { Hash } from "../../../lib/trust/keys.ts";
 import { cbor, type CborValue } from "./cbor.ts";
 import { extensions, type Issued, makeCertificate, OID } from "./certificates.ts";
 import { keyIds, SIGNED_AT } from "./instance.ts";
-import { type KeyKind, makeKey, type SigningKey, signRaw } from "./keys.ts";
+import { jsonBytes, type KeyKind, makeKey, type SigningKey, signRaw } from "./keys.ts";
 import { makeTimestampToken, type TimestampOptions } from "./timestamps.ts";
 
 export const NOTARY_SIGNATURE = "application/vnd.cncf.notary.signature";
@@ -102,7 +102,8 @@ export interface NotaryRequest {
   saltLength?: number;
 }
 
-const NAMESPACE = "io.cncf.notary.";
+/** Of the names of attributes. */
+export const NAMESPACE = "io.cncf.notary.";
 
 export async function makeNotary(request: NotaryRequest): Promise<{ mediaType: string; bytes: Bytes }> {
   const { envelope, chain: [leaf], target, scheme = "notary.x509", at = SIGNED_AT, expiry } = request;
@@ -122,7 +123,7 @@ export async function makeNotary(request: NotaryRequest): Promise<{ mediaType: s
     ...expiry ? [[`${NAMESPACE}expiry`, expiry] as const] : [],
   ]);
   request.change?.(header);
-  const payload = request.payload ?? encode({ targetArtifact: target });
+  const payload = request.payload ?? jsonBytes({ targetArtifact: target });
   const saltLength = request.saltLength ?? Number(algorithm.hash.slice(4)) / 8;
   const signer = (signed: Bytes) =>
     signRaw(key, signed, { hash: algorithm.hash, ...key.kind.startsWith("rsa") && { saltLength } });
@@ -147,10 +148,12 @@ interface Parts {
 async function jws({ header, payload, chain, sign, stamp }: Parts): Promise<Bytes> {
   const text = (value: unknown) => value instanceof Date ? value.toISOString().replace(".000", "") : value;
   const base64Url = (bytes: Uint8Array) => bytes.toBase64({ alphabet: "base64url", omitPadding: true });
-  const signedHeader = base64Url(encode(Object.fromEntries([...header].map(([name, value]) => [name, text(value)]))));
+  const signedHeader = base64Url(
+    jsonBytes(Object.fromEntries([...header].map(([name, value]) => [name, text(value)]))),
+  );
   const signature = await sign(new TextEncoder().encode(`${signedHeader}.${base64Url(payload)}`)),
     token = await stamp(signature);
-  return encode({
+  return jsonBytes({
     payload: base64Url(payload),
     protected: signedHeader,
     header: {
@@ -179,8 +182,4 @@ async function cose({ header, payload, chain, chainSigned, sign, stamp }: Parts)
   ]);
   if (token !== undefined) unsigned.set(`${NAMESPACE}timestampSignature`, token);
   return concatBytes(cbor({ tag: 18, value: [signedHeader, unsigned, payload, signature] }));
-}
-
-function encode(value: unknown): Bytes {
-  return new TextEncoder().encode(JSON.stringify(value));
 }

@@ -2,7 +2,7 @@
 import { sha256 } from "../oci-layout.ts";
 import { type AttachmentRequest, makeAttachment, simpleSigning } from "./attachments.ts";
 import { type BundleRequest, makeBundle, MEDIA_TYPES } from "./bundles.ts";
-import type { SigningKey } from "./keys.ts";
+import { jsonBytes, type SigningKey } from "./keys.ts";
 
 const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json",
   OCI_INDEX = "application/vnd.oci.image.index.v1+json";
@@ -29,7 +29,7 @@ export async function attachment(
 
 /** One bundle of cosign 3. */
 export async function bundle(request: BundleRequest): Promise<Published> {
-  const bytes = new TextEncoder().encode(JSON.stringify(await makeBundle(request)));
+  const bytes = jsonBytes(await makeBundle(request));
   return { mediaType: MEDIA_TYPES[request.version], bytes };
 }
 
@@ -108,7 +108,7 @@ export async function publishReferrers(
     manifests.push({ mediaType: OCI_MANIFEST, digest: sha256(bytes), size: bytes.length, artifactType });
   }
   const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests };
-  await place.manifest(subject.digest.replace(":", "-"), encode(index), OCI_INDEX);
+  await place.manifest(subject.digest.replace(":", "-"), jsonBytes(index), OCI_INDEX);
 }
 
 async function artifact(
@@ -118,7 +118,7 @@ async function artifact(
 ): Promise<Uint8Array> {
   await place.blob(EMPTY);
   for (const { bytes } of layers) await place.blob(bytes);
-  return encode({
+  return jsonBytes({
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     config: { mediaType: "application/vnd.oci.image.config.v1+json", digest: sha256(EMPTY), size: EMPTY.length },
@@ -130,8 +130,4 @@ async function artifact(
     })),
     ...more,
   });
-}
-
-function encode(value: unknown): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(value));
 }
