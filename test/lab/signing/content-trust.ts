@@ -2,7 +2,7 @@
 import type { Bytes } from "../../../lib/base/bytes.ts";
 import { canonicalBytes } from "../../../lib/trust/content-trust/metadata.ts";
 import { extensions, type Issued, makeCertificate, OID } from "./certificates.ts";
-import { jsonBytes, type KeyKind, makeKey, pem, sha256, type SigningKey } from "./keys.ts";
+import { jsonBytes, type KeyKind, makeKey, pem, sha256, type SigningKey, signRaw } from "./keys.ts";
 
 const DAY = 86_400_000;
 /** As long as Notary's documents are good for. Days. */
@@ -183,22 +183,11 @@ export async function signDocument(
 ): Promise<SignedDocument> {
   const canonical = canonicalBytes(signed), signatures = [];
   for (const { id, key, method } of signers) {
-    signatures.push({ keyid: id, method, sig: (await signRaw(key, method, canonical)).toBase64() });
+    // SHA-256 for every curve, too.
+    const options = { hash: "SHA-256", ...method === "rsapss" && { saltLength: 32 } } as const;
+    signatures.push({ keyid: id, method, sig: (await signRaw(key, canonical, options)).toBase64() });
   }
   return { signed, signatures };
-}
-
-const CURVES: Partial<Record<KeyKind, string>> = { p256: "P-256", p384: "P-384", p521: "P-521" };
-
-/** EC signatures as two numbers side by side, SHA-256 for every curve. */
-async function signRaw({ kind, pkcs8 }: SigningKey, method: string, content: Bytes): Promise<Bytes> {
-  const algorithm = method === "eddsa"
-    ? { name: "Ed25519" }
-    : method === "ecdsa"
-    ? { name: "ECDSA", namedCurve: CURVES[kind] ?? "", hash: "SHA-256" }
-    : { name: method === "rsapss" ? "RSA-PSS" : "RSASSA-PKCS1-v1_5", hash: "SHA-256", saltLength: 32 };
-  const imported = await crypto.subtle.importKey("pkcs8", pkcs8, algorithm, false, ["sign"]);
-  return new Uint8Array(await crypto.subtle.sign(algorithm, imported, content));
 }
 
 /** The PEM of certificates, as a policy names a file of them. */
