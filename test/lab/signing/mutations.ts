@@ -18,6 +18,20 @@ export function* mutationsOf(document: unknown, flips: number): Generator<Mutati
   }
 }
 
+/** A field that is Base64. */
+export interface BytesField {
+  bytes: Uint8Array;
+  /** The whole document with other bytes here. */
+  replace(bytes: Uint8Array): unknown;
+}
+
+export function* base64Fields(document: unknown): Generator<BytesField> {
+  for (const { value, replace } of leavesAndBranches(document, [], (changed) => changed)) {
+    const bytes = typeof value === "string" ? base64Of(value) : undefined;
+    if (bytes !== undefined) yield { bytes, replace: (other) => replace(other.toBase64()) };
+  }
+}
+
 interface Place {
   name: string;
   value: unknown;
@@ -46,7 +60,7 @@ function* leavesAndBranches(value: unknown, path: string[], replace: Place["repl
 
 function* changedTexts(text: string, flips: number): Generator<{ what: string; text: string }> {
   yield { what: "empty", text: "" };
-  if (/^\d+$/.test(text)) {
+  if (isNumber(text)) {
     for (const other of [Number(text) + 1, Math.max(Number(text) - 1, 0)]) {
       if (String(other) !== text) yield { what: "another number", text: String(other) };
     }
@@ -72,8 +86,10 @@ function* changedTexts(text: string, flips: number): Generator<{ what: string; t
   }
 }
 
+const isNumber = (text: string) => /^\d+$/.test(text);
+
 function base64Of(text: string): Uint8Array | undefined {
-  if (text.length < 16) return undefined;
+  if (text.length < 16 || isNumber(text)) return undefined;
   try {
     return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
   } catch {
