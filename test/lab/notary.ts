@@ -1,13 +1,13 @@
 /** A real server of Docker Content Trust (Debian's notary-server) on a free loopback port, and its client's commands. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { disposable, scratchDirectory } from "./cleanup.ts";
-import { run } from "./run.ts";
+import { endServer, run } from "./run.ts";
 
 /** Debian packages that it needs. */
 export const NOTARY_PACKAGES = ["notary", "openssl"];
 
-/** How long the server may take to answer, or to end. */
+/** How long the server may take to answer. */
 const DEADLINE_MS = 20_000;
 /** Between asking whether it answers. */
 const PAUSE_MS = 20;
@@ -100,9 +100,12 @@ async function startServer(directory: string): Promise<AsyncDisposable & { url: 
       child.on("close", () => resolve());
       child.on("error", reject);
     });
-    const { close } = disposable(() => end(child, ended));
-    if (await answers(`http://${address}`, ended)) return { url: `http://${address}`, [Symbol.asyncDispose]: close };
-    await close();
+    await using made = new AsyncDisposableStack();
+    made.use(disposable(() => endServer(child, ended)));
+    if (await answers(`http://${address}`, ended)) {
+      const kept = made.move();
+      return { url: `http://${address}`, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+    }
     if (attempt === TRIES) throw new Error("notary-server found no free port");
   }
 }
@@ -129,10 +132,4 @@ async function answers(url: string, ended: Promise<void>): Promise<boolean> {
     if (over) return false;
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
-}
-
-async function end(child: ChildProcess, ended: Promise<void>): Promise<void> {
-  child.kill("SIGTERM");
-  const killer = setTimeout(() => child.kill("SIGKILL"), DEADLINE_MS);
-  await ended.finally(() => clearTimeout(killer));
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { makeCertificates } from "./certificates.ts";
 import { disposable, scratchDirectory } from "./cleanup.ts";
 import { exportSkopeoDirectory, layoutDescriptor, sha256 } from "./oci-layout.ts";
-import { run, runBytes } from "./run.ts";
+import { endServer, run, runBytes } from "./run.ts";
 
 /** Debian packages that it needs (perl-base, for a password's hash, is always there). */
 export const REGISTRY_PACKAGES = ["docker-registry", "openssl", "skopeo"];
@@ -42,7 +42,7 @@ export interface Registry extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** How long a registry may take to listen, or to end. */
+/** How long a registry may take to listen. */
 const DEADLINE_MS = 20_000;
 
 export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
@@ -89,7 +89,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
     env: { PATH: Deno.env.get("PATH"), OTEL_TRACES_EXPORTER: "none" },
   });
   const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
-  made.use(disposable(() => end(child, ended)));
+  made.use(disposable(() => endServer(child, ended)));
   const { port, log } = await listening(child);
   const host = `127.0.0.1:${port}`;
   const scheme = tls === undefined ? "http" : "https";
@@ -166,13 +166,6 @@ async function answering(url: string, caFile: string | undefined): Promise<void>
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
-}
-
-async function end(child: ChildProcess, ended: Promise<void>): Promise<void> {
-  child.kill("SIGTERM");
-  const killer = setTimeout(() => child.kill("SIGKILL"), DEADLINE_MS);
-  await ended;
-  clearTimeout(killer);
 }
 
 /** A line of an htpasswd file. The registry takes bcrypt alone, and libcrypt makes it. */

@@ -1,6 +1,6 @@
 /** Runs other programs for the lab: a failure throws, with the program's own words. */
 import { Buffer } from "node:buffer";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { disposable, untilStopping } from "./cleanup.ts";
 
 export interface RunOptions {
@@ -46,6 +46,16 @@ export async function runBytes(command: string, args: string[], options: RunOpti
   if (code === 0) return Buffer.concat(out);
   const words = Buffer.concat(errors).toString().trim();
   throw new Error(`${[command, ...args].join(" ")} ended with ${signal ?? code}${words === "" ? "" : `: ${words}`}`);
+}
+
+/** How long a server may take to end. */
+const END_MS = 20_000;
+
+/** Ends a server of the lab, and waits for it. @param ended resolves when it has ended. */
+export async function endServer(child: ChildProcess, ended: Promise<void>): Promise<void> {
+  child.kill("SIGTERM");
+  const killer = setTimeout(() => child.kill("SIGKILL"), END_MS);
+  await ended.finally(() => clearTimeout(killer));
 }
 
 /**
