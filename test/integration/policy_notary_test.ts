@@ -1,10 +1,8 @@
 /** Notary Project signatures in a real registry and in a layout: what the program installs, and what it refuses. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type EtcRoom, etcRoom } from "../lab/etc-room.ts";
-import { labMachine } from "../lab/machine.ts";
-import { layoutDescriptor } from "../lab/oci-layout.ts";
-import { startRegistry } from "../lab/registry.ts";
+import type { EtcRoom } from "../lab/etc-room.ts";
+import { policySite, proofOf } from "../lab/policy-site.ts";
 import { SIGNED_AT } from "../lab/signing/instance.ts";
 import {
   ENVELOPE_KINDS,
@@ -16,7 +14,6 @@ import {
   SUBJECT,
 } from "../lab/signing/notary.ts";
 import { layoutPlace, publishReferrers, registryPlace } from "../lab/signing/publish.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
 
 const POLICY = "/etc/cos/policy.json",
   TRUST = "/etc/cos/notation/trustpolicy.json",
@@ -28,12 +25,7 @@ const chain = [release, authorities.intermediate, authorities.root] as const;
 /** v1 is deployed, v2 lies in the registry and in a layout; the machine has Notation's files. */
 async function site() {
   await using made = new AsyncDisposableStack();
-  const machine = made.use(await labMachine({ stateMiB: 128 })), registry = made.use(await startRegistry());
-  const layout = join(machine.directory, "os"), repository = `${registry.host}/os/base`;
-  writeSmallOs(layout, { v1: {}, v2: {} });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  await registry.push(layout, "v2", "os/base:v2");
-  const room = made.use(await etcRoom(machine)), kept = made.move();
+  const base = made.use(await policySite()), { room, repository, place, subject } = base;
   room.write(
     "cos/policy.json",
     JSON.stringify({ default: [{ type: "notaryProject", trustPolicyPath: TRUST, trustStorePath: STORE }] }),
@@ -41,7 +33,6 @@ async function site() {
   for (const [kind, { pem }] of Object.entries({ ca: authorities.root, tsa: authorities.timestampRoot })) {
     room.write(`cos/notation/truststore/x509/${kind}/lab/root.pem`, pem);
   }
-  const subject = layoutDescriptor(layout, "v2");
   const signed = (request: Partial<Parameters<typeof makeNotary>[0]>) => {
     const target = {
       mediaType: "application/vnd.oci.image.manifest.v1+json",
@@ -51,24 +42,15 @@ async function site() {
     return makeNotary({ envelope: "jws", chain: [...chain], target, stampedBy: authorities, ...request });
   };
   const publish = async (...layers: Awaited<ReturnType<typeof signed>>[]) =>
-    await publishReferrers(registryPlace(registry.host, "os/base"), subject, NOTARY_SIGNATURE, layers);
+    await publishReferrers(place, subject, NOTARY_SIGNATURE, layers);
   const ask = async (image = `${repository}:v2`) => {
     const { out } = await room.cos("upgrade", image, "--dry-run", "--json");
     const { plan, error } = JSON.parse(out);
     return error === undefined ? plan.verification : `${error.code}: ${error.message}`;
   };
   trust(room, {});
-  return {
-    machine,
-    room,
-    layout,
-    repository,
-    subject,
-    signed,
-    publish,
-    ask,
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
-  };
+  const kept = made.move();
+  return { ...base, signed, publish, ask, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 function trust(room: EtcRoom, statement: Record<string, unknown>): void {
@@ -105,8 +87,7 @@ Deno.test("an image signed in either envelope is installed, and the record says 
   }
   const { status, err } = await s.room.cos("upgrade", `${s.repository}:v2`);
   assert.equal(status, 0, err);
-  const { slots } = JSON.parse((await s.machine.must("status", "--json")).out);
-  const { at: _, ...kept } = slots.find((one: { slot: string }) => one.slot === "active").verification;
+  const { at: _, ...kept } = await proofOf(s.machine);
   assert.deepEqual(kept, proof);
 });
 

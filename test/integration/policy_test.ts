@@ -1,54 +1,18 @@
 /** Policies decide: signed images in a real registry and in layouts, installed or refused by the program itself. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type EtcRoom, etcRoom } from "../lab/etc-room.ts";
-import { heldBy, type LabMachine, labMachine } from "../lab/machine.ts";
+import { etcRoom } from "../lab/etc-room.ts";
+import { heldBy, labMachine } from "../lab/machine.ts";
 import { layoutDescriptor } from "../lab/oci-layout.ts";
-import { type Registry, startRegistry } from "../lab/registry.ts";
+import { policySite, proofOf } from "../lab/policy-site.ts";
 import { MEDIA_TYPES, statement } from "../lab/signing/bundles.ts";
 import { IDENTITY, type Instance, makeInstance, makeSigner, SIGNED_AT, trustedRoot } from "../lab/signing/instance.ts";
 import { KEY_KINDS, makeKey } from "../lab/signing/keys.ts";
-import {
-  attachment,
-  bundle,
-  layoutPlace,
-  type Place,
-  publishAttachments,
-  publishReferrers,
-  registryPlace,
-} from "../lab/signing/publish.ts";
+import { attachment, bundle, layoutPlace, publishAttachments, publishReferrers } from "../lab/signing/publish.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
 
 const BUNDLE = MEDIA_TYPES["0.3"];
-
-interface Site extends AsyncDisposable {
-  machine: LabMachine;
-  room: EtcRoom;
-  registry: Registry;
-  layout: string;
-  /** `127.0.0.1:PORT/os/base`. */
-  repository: string;
-  place: Place;
-  subject: { digest: string; size: number };
-}
-
-/** v1 is deployed, v2 lies in the registry and in a layout. */
-async function site(): Promise<Site> {
-  await using made = new AsyncDisposableStack();
-  const machine = made.use(await labMachine({ stateMiB: 128 })), registry = made.use(await startRegistry());
-  const layout = join(machine.directory, "os"), repository = `${registry.host}/os/base`;
-  writeSmallOs(layout, { v1: {}, v2: {} });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  await registry.push(layout, "v2", "os/base:v2");
-  const room = made.use(await etcRoom(machine)), kept = made.move();
-  return {
-    ...{ machine, room, registry, layout, repository },
-    place: registryPlace(registry.host, "os/base"),
-    subject: layoutDescriptor(layout, "v2"),
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
-  };
-}
 
 function policy(scopes: Record<string, unknown[]>, transport = "docker"): string {
   return JSON.stringify({ default: [{ type: "reject" }], transports: { [transport]: scopes } });
@@ -56,13 +20,8 @@ function policy(scopes: Record<string, unknown[]>, transport = "docker"): string
 
 const ANY_NAME = { type: "matchRepository" };
 
-async function proofOf({ machine }: Site): Promise<Record<string, unknown>> {
-  const { slots } = JSON.parse((await machine.must("status", "--json")).out);
-  return slots.find((one: { slot: string }) => one.slot === "active").verification;
-}
-
 Deno.test("an image that a key of each kind has signed is installed, and the record says which", async (t) => {
-  await using s = await site();
+  await using s = await policySite();
   const { room, repository, place, subject } = s, dry = ["upgrade", `${repository}:v2`, "--dry-run", "--json"];
   for (const kind of KEY_KINDS.filter((one) => one !== "rsa4096")) {
     await t.step(kind, async () => {
@@ -92,7 +51,7 @@ Deno.test("an image that a key of each kind has signed is installed, and the rec
   await publishAttachments(place, subject.digest, [await attachment(key, subject.digest, repository)]);
   const { status, err } = await room.cos("upgrade", `${repository}:v2`);
   assert.equal(status, 0, err);
-  const { at: _, key: fingerprint, ...proof } = await proofOf(s);
+  const { at: _, key: fingerprint, ...proof } = await proofOf(s.machine);
   assert.match(String(fingerprint), /^sha256:[0-9a-f]{64}$/);
   assert.deepEqual(proof, {
     scheme: "cosign",
@@ -104,7 +63,7 @@ Deno.test("an image that a key of each kind has signed is installed, and the rec
 });
 
 Deno.test("a bundle by a key, and by an identity, found at the tag that stands for the list of referrers", async () => {
-  await using s = await site();
+  await using s = await policySite();
   const { room, repository, place, subject } = s, instance: Instance = await makeInstance();
   const key = await makeKey("ed25519"),
     signer = await makeSigner(instance),
@@ -145,7 +104,7 @@ Deno.test("a bundle by a key, and by an identity, found at the tag that stands f
 });
 
 Deno.test("the most specific scope alone decides, and what it rejects is not even looked for", async () => {
-  await using s = await site();
+  await using s = await policySite();
   const { room, repository } = s, upgrade = ["upgrade", `${repository}:v2`, "--dry-run", "--json"];
   const anything = [{ type: "insecureAcceptAnything" }], rejected = [{ type: "reject" }];
   room.write("cos/policy.json", policy({ "": rejected, [s.registry.host]: rejected, [repository]: anything }));
@@ -167,7 +126,7 @@ Deno.test("the most specific scope alone decides, and what it rejects is not eve
 });
 
 Deno.test("containers' policy: registries.d decides whether attachments are read, and its default waives nothing", async () => {
-  await using s = await site();
+  await using s = await policySite();
   const { room, repository, place, subject } = s, upgrade = ["upgrade", `${repository}:v2`, "--dry-run", "--json"];
   const key = await makeKey("p256");
   const error = async () => JSON.parse((await room.cos(...upgrade)).out).error;
@@ -204,7 +163,7 @@ Deno.test("containers' policy: registries.d decides whether attachments are read
 });
 
 Deno.test("a key that is named for one run, and signatures that travel with a layout", async () => {
-  await using s = await site();
+  await using s = await policySite();
   const { room, layout, subject, repository, place, machine } = s, key = await makeKey("p256");
   const file = join(machine.directory, "release.pub"), image = `oci:${layout}:v2`;
   Deno.writeTextFileSync(file, key.pem);
@@ -229,7 +188,7 @@ Deno.test("a key that is named for one run, and signatures that travel with a la
 });
 
 Deno.test("policies and keys that cannot be used are named, and nothing is installed", async () => {
-  await using s = await site();
+  await using s = await policySite();
   const { room, repository } = s, key = await makeKey("p256");
   const signed = { type: "sigstoreSigned", keyPath: "/etc/cos/release.pub", signedIdentity: ANY_NAME };
   const error = async () => {
