@@ -8,7 +8,7 @@ import { trustSeed } from "../../lib/config/trust-seed.ts";
 import { keepTrust, trustMemory } from "../../lib/operations/content-trust.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from "../../lib/system/kernel.ts";
 import { realSystem } from "../../lib/system/system.ts";
-import { scratchDirectory } from "../lab/cleanup.ts";
+import { putFile, scratchDirectory } from "../lab/cleanup.ts";
 import { mount } from "../lab/disk.ts";
 import { type EtcRoom, etcRoom } from "../lab/etc-room.ts";
 import { type LabMachine, labMachine } from "../lab/machine.ts";
@@ -244,11 +244,9 @@ Deno.test("what an image brings counts until the machine has seen more, and must
   const root = join(scratch, "root"),
     directory = join(root, "usr/share/cos/trust"),
     file = join(directory, `${id}.json`);
-  Deno.mkdirSync(directory, { recursive: true });
+  Deno.mkdirSync(directory, { recursive: true, mode: 0o755 });
   assert.deepEqual(await trustSeed(root, id, gun), {});
-  Deno.writeTextFileSync(file, JSON.stringify(known));
-  Deno.chmodSync(directory, 0o755);
-  Deno.chmodSync(file, 0o644);
+  putFile(file, JSON.stringify(known));
   assert.deepEqual(await trustSeed(root, id, gun), { known });
   const system = await realSystem(), seed = (...which: [string, string]) => trustSeed(root, ...which);
   assert.deepEqual(await trustMemory(system, undefined, seed).load(id, gun), { known });
@@ -258,7 +256,6 @@ Deno.test("what an image brings counts until the machine has seen more, and must
     message:
       `Cannot use what this system brings for content trust, ${file}: ${file} can be written by others than root.`,
   });
-  Deno.chmodSync(file, 0o644);
-  Deno.writeTextFileSync(file, "{");
+  putFile(file, "{");
   assert.deepEqual(await trustSeed(root, id, gun), { damaged: file });
 });

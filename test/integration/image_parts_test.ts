@@ -1,7 +1,7 @@
 /** `cos boot install --image`: units and initramfs modules in the tree of an image that is being built. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { scratchDirectory } from "../lab/cleanup.ts";
+import { putFile, scratchDirectory } from "../lab/cleanup.ts";
 import { runProgram } from "../lab/machine.ts";
 import { staticFile } from "../lab/static-file.ts";
 
@@ -35,10 +35,8 @@ function listed(root: string, path = ""): Record<string, string> {
 Deno.test("an image with initramfs-tools: written, written again, removed", async () => {
   await using scratch = scratchDirectory("image");
   const root = join(scratch.path, "root");
-  for (const path of ["usr/share/initramfs-tools", "usr/bin"]) Deno.mkdirSync(join(root, path), { recursive: true });
-  Deno.writeTextFileSync(join(root, "usr/bin/cos"), "");
-  // Whatever the umask is: a test that opened the kernel in this process took it away.
-  Deno.chmodSync(join(root, "usr/bin/cos"), 0o644);
+  putFile(join(root, "usr/bin/cos"), "");
+  Deno.mkdirSync(join(root, "usr/share/initramfs-tools"), { recursive: true });
   const all = [...UNITS, ...TOOLS, ...LINKS];
   assert.deepEqual(await install(root), {
     status: 0,

@@ -6,7 +6,7 @@
 import { lstatSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
-import { scratchDirectory } from "./cleanup.ts";
+import { putFile, scratchDirectory } from "./cleanup.ts";
 import { mountSlot } from "./slot-root.ts";
 import { staticFile } from "./static-file.ts";
 
@@ -69,12 +69,7 @@ export async function boot(
   const told = join(machine.directory, "cmdline");
   Deno.writeTextFileSync(told, `${cmdline ?? Deno.readTextFileSync("/proc/cmdline").trim()}\n`);
   for (const [path, text] of Object.entries(etc)) {
-    const file = join(etcPath, path);
-    Deno.mkdirSync(dirname(file), { recursive: true });
-    Deno.writeTextFileSync(file, text);
-    // Whatever the umask is: a test that opened the kernel in this process took it away.
-    for (let up = dirname(file); up.length > etcPath.length; up = dirname(up)) Deno.chmodSync(up, 0o755);
-    Deno.chmodSync(file, text.startsWith("#!") ? 0o755 : 0o644);
+    putFile(join(etcPath, path), text, text.startsWith("#!") ? 0o755 : 0o644);
   }
   Deno.writeTextFileSync(join(machine.directory, "restart"), RESTART, { mode: 0o755 });
   const restarts = join(machine.directory, "restarts");

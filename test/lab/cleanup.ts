@@ -3,9 +3,9 @@
  * ends the process: each thing is disposed by whoever made it, and what is left is disposed on SIGHUP, SIGINT and
  * SIGTERM, the last made first.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 /** What is still to be undone. It stays here until it *is* undone, so that a signal's clean-up waits for it. */
 interface Pending {
@@ -94,6 +94,13 @@ function remove(item: Pending): void {
  */
 export function usualUmask(): void {
   Deno.umask(0o022);
+}
+
+/** A file of that mode, in directories that root alone can write, whatever the umask is: what others could write is not trusted. */
+export function putFile(path: string, content: string | Uint8Array, mode = 0o644): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  writeFileSync(path, content);
+  chmodSync(path, mode);
 }
 
 /** A directory of its own for one run. Where nothing is said, it lies in TMPDIR: there must be room for the disk's written blocks. */

@@ -1,6 +1,6 @@
 /** Runs the program with files of its own in /etc, in a mount namespace that ends with it. */
-import { dirname, join } from "node:path";
-import { disposable, usualUmask } from "./cleanup.ts";
+import { join } from "node:path";
+import { disposable, putFile, usualUmask } from "./cleanup.ts";
 import { type LabMachine, type Ran, runProgram } from "./machine.ts";
 import { run } from "./run.ts";
 import { staticFile } from "./static-file.ts";
@@ -18,18 +18,13 @@ export async function etcRoom(machine: Pick<LabMachine, "directory"> & { state?:
   usualUmask();
   const etc = join(machine.directory, "etc"), program = await staticFile();
   await run("cp", ["-a", "/etc", etc]);
-  for (const name of ["cos", "containers"]) makeDirectory(join(etc, name));
+  for (const name of ["cos", "containers"]) Deno.mkdirSync(join(etc, name), { recursive: true });
   for (const name of ["policy.json", "registries.d"]) {
     await Deno.remove(join(etc, "containers", name), { recursive: true }).catch(() => undefined);
   }
   const { close } = disposable(() => Deno.removeSync(etc, { recursive: true }));
   return {
-    write: (path, content, mode = 0o644) => {
-      const full = join(etc, path);
-      makeDirectory(dirname(full));
-      Deno.writeFileSync(full, typeof content === "string" ? new TextEncoder().encode(content) : content);
-      Deno.chmodSync(full, mode);
-    },
+    write: (path, content, mode) => putFile(join(etc, path), content, mode),
     remove: (path) => Deno.removeSync(join(etc, path)),
     cos: (...words) => {
       const state = machine.state === undefined ? [] : ["--state", machine.state];
@@ -38,10 +33,4 @@ export async function etcRoom(machine: Pick<LabMachine, "directory"> & { state?:
     },
     [Symbol.asyncDispose]: close,
   };
-}
-
-/** Writable by root alone, whatever the umask is: a test that opened the kernel in this process took that away. */
-function makeDirectory(path: string): void {
-  Deno.mkdirSync(path, { recursive: true });
-  Deno.chmodSync(path, 0o755);
 }

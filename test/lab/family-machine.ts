@@ -1,5 +1,6 @@
 /** A machine as the older tools leave it: their partitions, their files in them, and images that they made. */
 import { join } from "node:path";
+import { putFile } from "./cleanup.ts";
 import { mountPoints } from "./counting.ts";
 import { mount } from "./disk.ts";
 import { type LabMachine, labMachine } from "./machine.ts";
@@ -64,7 +65,9 @@ export async function familyMachine(): Promise<LabMachine> {
   writeSmallOs(join(directory, "os"), { v2: { more: mountPoints() } });
   for (const [name, files] of Object.entries(FILES)) {
     await using mounted = await mount(disk.partitions[name as keyof typeof FILES], "rw");
-    for (const [path, content] of Object.entries(files)) write(join(mounted.path, path), content);
+    for (const [path, content] of Object.entries<Content>(files)) {
+      putFile(join(mounted.path, path), typeof content === "string" ? content : blockOf(content));
+    }
     if ("state.yaml" in files) Deno.chmodSync(join(mounted.path, "state.yaml"), 0o600);
     if (name === "state") {
       await makeImage(machine, "v1", join(mounted.path, "cOS/active.img"), "COS_ACTIVE");
@@ -85,13 +88,6 @@ export async function familyMachine(): Promise<LabMachine> {
   return { ...machine, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-function write(path: string, content: Content): void {
-  Deno.mkdirSync(join(path, ".."), { recursive: true });
-  if (typeof content === "string") Deno.writeTextFileSync(path, content);
-  else Deno.writeFileSync(path, blockOf(content));
-  Deno.chmodSync(path, 0o644); // whatever the umask is
-}
-
 /** One of GRUB's blocks with these variables. */
 export function blockOf(content: Record<string, string>): Uint8Array {
   const block = printEnvBlock(new Map(Object.entries(content)));
@@ -102,10 +98,10 @@ export function blockOf(content: Record<string, string>): Uint8Array {
 /** An ext2 image with that label, as `mkfs.ext2` makes it without options; without a label a squashfs. */
 async function makeImage({ directory }: LabMachine, version: string, path: string, label?: string): Promise<void> {
   const tree = join(directory, `tree-${version}`);
-  write(join(tree, "boot/vmlinuz"), `kernel of ${version}`);
-  write(join(tree, "boot/initrd"), `initrd of ${version}`);
-  write(join(tree, "etc/os-release"), `ID=small\nVERSION_ID=${version}\nPRETTY_NAME="Small ${version}"\n`);
-  write(
+  putFile(join(tree, "boot/vmlinuz"), `kernel of ${version}`);
+  putFile(join(tree, "boot/initrd"), `initrd of ${version}`);
+  putFile(join(tree, "etc/os-release"), `ID=small\nVERSION_ID=${version}\nPRETTY_NAME="Small ${version}"\n`);
+  putFile(
     join(tree, "etc/cos/bootargs.cfg"),
     'set kernel=/boot/vmlinuz\nset initramfs=/boot/initrd\nset kernelcmd="root=LABEL=$label cos-img/filename=$img"\n',
   );

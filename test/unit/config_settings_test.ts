@@ -5,7 +5,7 @@ import { chooseImage } from "../../lib/config/image-choice.ts";
 import { readSettings } from "../../lib/config/settings-files.ts";
 import { effectiveSettings, type Place, PLACES, type SettingsSource } from "../../lib/config/settings.ts";
 import { formatReference } from "../../lib/formats/reference.ts";
-import { scratchDirectory } from "../lab/cleanup.ts";
+import { putFile, scratchDirectory } from "../lab/cleanup.ts";
 
 const source = (place: Place, values: Record<string, string>): SettingsSource => ({
   place,
@@ -16,14 +16,7 @@ const source = (place: Place, values: Record<string, string>): SettingsSource =>
 /** A root directory with these files. */
 function rootWith(files: Record<string, string>): { path: string } & AsyncDisposable {
   const scratch = scratchDirectory("settings");
-  for (const [path, text] of Object.entries(files)) {
-    const directory = `${scratch.path}${path.slice(0, path.lastIndexOf("/"))}`;
-    Deno.mkdirSync(directory, { recursive: true });
-    // Whatever the umask is: a test that opened the kernel in this process took it away.
-    Deno.chmodSync(directory, 0o755);
-    Deno.writeTextFileSync(`${scratch.path}${path}`, text);
-    Deno.chmodSync(`${scratch.path}${path}`, 0o644);
-  }
+  for (const [path, text] of Object.entries(files)) putFile(`${scratch.path}${path}`, text);
   return scratch;
 }
 
