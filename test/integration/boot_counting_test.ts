@@ -3,28 +3,16 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot, type Booted } from "../lab/booted.ts";
 import { chooseEntry, editVariables, markingUnit, mountPoints, variables } from "../lab/counting.ts";
+import { type DeployedMachine, deployedMachine } from "../lab/deployed.ts";
 import { damage, mount } from "../lab/disk.ts";
-import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
+import type { LabMachine, Ran } from "../lab/machine.ts";
 import * as t from "../lab/tar-writer.ts";
 
 /** v1 is deployed and GRUB counts; v2 and v3 mark themselves good, `plain` does not. */
-async function countingMachine(more: t.TarItem[] = []): Promise<LabMachine> {
-  const machine = await labMachine({ stateMiB: 400 });
-  const marking = [...mountPoints(), ...markingUnit(), ...more];
-  writeSmallOs(join(machine.directory, "os"), {
-    v1: { more: marking },
-    v2: { more: marking },
-    v3: { more: marking },
-    plain: { more: mountPoints() },
-  });
-  await machine.must("deploy", image(machine, "v1"), "--no-verify");
-  await machine.must("boot", "install");
-  return machine;
-}
-
-function image(machine: LabMachine, tag: string): string {
-  return `oci:${join(machine.directory, "os")}:${tag}`;
+function countingMachine(more: t.TarItem[] = []): Promise<DeployedMachine> {
+  const marking = { more: [...mountPoints(), ...markingUnit(), ...more] };
+  const images = { v1: marking, v2: marking, v3: marking, plain: { more: mountPoints() } };
+  return deployedMachine(images, { counts: true, stateMiB: 400 });
 }
 
 interface BootJson {
@@ -166,7 +154,7 @@ Deno.test("a rollback after a fallback makes the passive system the default for 
   const { active, passive } = await machine.slots();
   assert.deepEqual([active?.version, active?.label, active?.ino], ["v1", "COS_ACTIVE", passive?.ino]);
   assert.equal((await chooseEntry(machine.state)).entry, "cos");
-  assert.equal((await machine.cos("upgrade", image(machine, "v2"), "--no-verify")).status, 40);
+  assert.equal((await machine.cos("upgrade", machine.image("v2"), "--no-verify")).status, 40);
 });
 
 Deno.test("a rollback to what ran well is not counted; one to what never ran is", async () => {
@@ -228,7 +216,7 @@ Deno.test("while the running system is on trial an upgrade to the one before it 
 
 Deno.test("a system that cannot mark itself good is not put on trial, and that is said", async () => {
   await using machine = await countingMachine();
-  const { err } = await machine.must("upgrade", image(machine, "plain"), "--no-verify");
+  const { err } = await machine.must("upgrade", machine.image("plain"), "--no-verify");
   const warning = "Fallback is not armed: the new system has no enabled unit that runs cos boot good, " +
     "and would be left however well it runs; choose the fallback entry by hand if need be.";
   assert.ok(err.includes(`Warning: ${warning}\n`), err);
@@ -242,7 +230,7 @@ Deno.test("arming resets what older tools count with, and keeps what else is in 
   await using machine = await countingMachine();
   const counted = ["enable_boot_assessment=yes", "boot_assessment_tentative=yes"];
   await editVariables(machine.state, "set", ...counted, "mine=1");
-  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   assert.deepEqual(await variables(machine.state), { cos_tries: "3", mine: "1" });
 });
 
@@ -261,7 +249,7 @@ Deno.test("operator's checks: failing, hanging, dying and untrusted ones are rec
     t.file("etc/cos/checks.d/README", "no check"),
     t.file("etc/cos/checks.d/70-no-program", "#!/no/such/interpreter\n", { mode: 0o755 }),
   ]);
-  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   await chooseEntry(machine.state);
   await using booted = await boot(machine, "active");
   const { status, err } = await booted.cos("boot", "good", "--checks", "--check-timeout", "1");
@@ -286,7 +274,7 @@ Deno.test("checks that pass mark it good; on the fallback none are run", async (
     t.directory("etc/cos/checks.d"),
     check("10-counts", "test -x /dist/cos && echo ran >> /tmp/checked"),
   ]);
-  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   await chooseEntry(machine.state);
   const ran = () => Deno.readTextFileSync(join(machine.directory, "checked"));
   {
@@ -301,7 +289,7 @@ Deno.test("checks that pass mark it good; on the fallback none are run", async (
 
 Deno.test("a trial that fails by its checks is remembered with them; a second trial begins without", async () => {
   await using machine = await countingMachine([t.directory("etc/cos/checks.d"), check("20-fails", "exit 3")]);
-  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   for (let i = 0; i < 3; i++) {
     await chooseEntry(machine.state);
     await using booted = await boot(machine, "active");
@@ -360,7 +348,7 @@ Deno.test("upgrade --try: one boot, kept only if it is marked good; refused wher
 
 Deno.test("a system that fell back here is neither rolled back to nor switched to, unless that is meant", async () => {
   await using machine = await countingMachine();
-  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   for (let tries = 0; tries < 4; tries++) await chooseEntry(machine.state);
   {
     await using booted = await boot(machine, "passive", { cmdline: "upgrade_failure" });
@@ -397,7 +385,7 @@ Deno.test("a boot that GRUB ended in the fallback says so before all tries are u
   };
   const started = (times: string, left: string) =>
     `Fallback: in this boot, ${left} left. The active system was started ${times} and did not come up, unless the passive one was chosen by hand.`;
-  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   assert.equal(await fallback(), "Fallback: armed, 3 tries left.");
   for (const expected of [started("once", "2 tries"), started("twice", "1 try")]) {
     await chooseEntry(machine.state);
@@ -414,7 +402,7 @@ Deno.test("a boot that GRUB ended in the fallback says so before all tries are u
 
 Deno.test("an image whose filesystem is gone is told of as damaged, and the next upgrade replaces it", async () => {
   await using machine = await countingMachine();
-  await machine.must("upgrade", image(machine, "v2"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   {
     await using state = await mount(machine.state, "rw");
     await damage(join(state.path, "cOS/active.img"));
@@ -429,6 +417,6 @@ Deno.test("an image whose filesystem is gone is told of as damaged, and the next
     await using booted = await boot(machine, "passive");
     assert.match((await booted.cos("status")).out, /^Fallback: in this boot, 2 tries left\. /m);
   }
-  await machine.must("upgrade", image(machine, "v3"), "--no-verify");
+  await machine.must("upgrade", machine.image("v3"), "--no-verify");
   assert.deepEqual(await states(machine), { active: "v3 trying", passive: "v1 new" });
 });

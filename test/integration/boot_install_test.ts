@@ -3,22 +3,20 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { chooseEntry, type Chosen, type Menu, mountPoints, variables } from "../lab/counting.ts";
+import { deployedMachine } from "../lab/deployed.ts";
 import { mount, type StateFilesystem } from "../lab/disk.ts";
-import { type LabMachine, labMachine } from "../lab/machine.ts";
+import type { LabMachine } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
 import { staticFile } from "../lab/static-file.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
 
 const NAMES = ["boot_assessment", "grub_boot_assessment", "grub_image_uuid", "grubcustom"];
 const EMPTY = "# GRUB Environment Block\n".padEnd(1024, "#");
 
-async function machineOn(stateFilesystem: StateFilesystem = "ext4"): Promise<LabMachine> {
-  const machine = await labMachine({ stateMiB: stateFilesystem === "ext4" ? 128 : 400, stateFilesystem });
-  const layout = join(machine.directory, "os");
-  writeSmallOs(layout, { v1: { more: mountPoints() } });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  return machine;
-}
+const machineOn = (stateFilesystem: StateFilesystem = "ext4") =>
+  deployedMachine(
+    { v1: { more: mountPoints() } },
+    { stateMiB: stateFilesystem === "ext4" ? 128 : 400, stateFilesystem },
+  );
 
 async function write(machine: LabMachine, files: Record<string, string>): Promise<void> {
   await using state = await mount(machine.state, "rw");

@@ -1,11 +1,10 @@
 /** What is older than what ran well here is refused, unless somebody says that it is meant; a rollback never is. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { boot } from "../lab/booted.ts";
 import { markingUnit, mountPoints } from "../lab/counting.ts";
+import { type DeployedMachine, deployedMachine, good } from "../lab/deployed.ts";
 import { mount } from "../lab/disk.ts";
-import { type LabMachine, labMachine } from "../lab/machine.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
+import type { LabMachine } from "../lab/machine.ts";
 
 const PRODUCT = "cos.product", VERSION = "org.opencontainers.image.version";
 
@@ -19,29 +18,14 @@ const IMAGES = {
 } as const;
 type Tag = keyof typeof IMAGES;
 
-async function machineWith(first: Tag): Promise<LabMachine> {
-  const machine = await labMachine({ stateMiB: 200 }), more = [...mountPoints(), ...markingUnit()];
-  writeSmallOs(
-    join(machine.directory, "os"),
-    Object.fromEntries(
-      Object.entries(IMAGES).map(([tag, { product, label, created }]) => [tag, {
-        more,
-        created,
-        labels: { [PRODUCT]: product, ...label !== undefined && { [VERSION]: label } },
-      }]),
-    ),
-  );
-  await machine.must("deploy", image(machine, first), "--no-verify");
-  await machine.must("boot", "install");
-  return machine;
-}
-
-const image = (machine: LabMachine, tag: Tag) => `oci:${join(machine.directory, "os")}:${tag}`;
-
-async function good(machine: LabMachine): Promise<void> {
-  await using booted = await boot(machine, "active");
-  const { status, err } = await booted.cos("boot", "good");
-  assert.equal(status, 0, err);
+function machineWith(first: Tag): Promise<DeployedMachine> {
+  const more = [...mountPoints(), ...markingUnit()];
+  const images = Object.entries(IMAGES).map(([tag, { product, label, created }]) => [tag, {
+    more,
+    created,
+    labels: { [PRODUCT]: product, ...label !== undefined && { [VERSION]: label } },
+  }]);
+  return deployedMachine(Object.fromEntries(images), { first, counts: true, stateMiB: 200 });
 }
 
 async function floors(machine: LabMachine): Promise<Record<string, string>> {
@@ -52,20 +36,20 @@ async function floors(machine: LabMachine): Promise<Record<string, string>> {
   return Object.fromEntries(Object.entries(record.floors ?? {}).map(([name, { version }]) => [name, version]));
 }
 
-async function refused(machine: LabMachine, tag: Tag, why: RegExp): Promise<void> {
-  const { status, err } = await machine.cos("upgrade", image(machine, tag), "--no-verify");
+async function refused(machine: DeployedMachine, tag: Tag, why: RegExp): Promise<void> {
+  const { status, err } = await machine.cos("upgrade", machine.image(tag), "--no-verify");
   assert.deepEqual([status, why.test(err)], [33, true], err);
 }
 
 Deno.test("only what ran well raises the floor, and what is below it is refused before and after it is unpacked", async () => {
   await using machine = await machineWith("v1.0.0");
-  await machine.must("upgrade", image(machine, "v3.0.0"), "--no-verify");
+  await machine.must("upgrade", machine.image("v3.0.0"), "--no-verify");
   assert.deepEqual(await floors(machine), {});
   // It never said that it is good: an older one may take its place.
-  await machine.must("upgrade", image(machine, "v2.0.0"), "--no-verify");
+  await machine.must("upgrade", machine.image("v2.0.0"), "--no-verify");
   await good(machine);
   assert.deepEqual(await floors(machine), { os: "v2.0.0" });
-  await machine.must("upgrade", image(machine, "v3.0.0"), "--no-verify");
+  await machine.must("upgrade", machine.image("v3.0.0"), "--no-verify");
   await good(machine);
   assert.deepEqual(await floors(machine), { os: "v3.0.0" });
   const before = await machine.slots();
@@ -76,16 +60,16 @@ Deno.test("only what ran well raises the floor, and what is below it is refused 
   await refused(machine, "v1.5.0", /it is older \(version v1\.5\.0\) than what ran well here \(v3\.0\.0\)\./);
   assert.deepEqual(await machine.slots(), before);
   // Another product has its own floor, and a rollback asks nobody.
-  await machine.must("upgrade", image(machine, "v0.1.0"), "--no-verify", "--dry-run");
+  await machine.must("upgrade", machine.image("v0.1.0"), "--no-verify", "--dry-run");
   await machine.must("rollback");
   assert.equal((await machine.slots()).active?.version, "v2.0.0");
 });
 
 Deno.test("an older image that is meant is recorded as such; the floor stays, also without the record", async () => {
   await using machine = await machineWith("v1.0.0");
-  await machine.must("upgrade", image(machine, "v3.0.0"), "--no-verify");
+  await machine.must("upgrade", machine.image("v3.0.0"), "--no-verify");
   await good(machine);
-  const { err } = await machine.must("upgrade", image(machine, "v1.0.0"), "--no-verify", "--allow-downgrade");
+  const { err } = await machine.must("upgrade", machine.image("v1.0.0"), "--no-verify", "--allow-downgrade");
   assert.match(err, /age {6}OLDER than 3\.0\.0, which ran well here: allowed\n/);
   const { out } = await machine.must("status");
   assert.match(out, /age {6}OLDER than 3\.0\.0, which ran well here: allowed with --allow-downgrade by \S+\n/);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { type DeployedMachine, deployedMachine } from "../lab/deployed.ts";
 import { type LabMachine, labMachine, type Ran, runProgram } from "../lab/machine.ts";
 import { mount } from "../lab/disk.ts";
 import { packLayer, writeLayout } from "../lab/oci-layout.ts";
@@ -11,20 +12,15 @@ import { staticFile } from "../lab/static-file.ts";
 import * as t from "../lab/tar-writer.ts";
 
 /** A machine with v1 on it. Tests that must not change it share one. */
-const shared: { machine?: LabMachine; layout: string } = { layout: "" };
+let shared: DeployedMachine | undefined;
 
 async function machineWithV1(): Promise<{ machine: LabMachine; layout: string }> {
-  if (shared.machine === undefined) {
-    shared.machine = await labMachine({ stateMiB: 200 });
-    shared.layout = join(shared.machine.directory, "os");
-    writeSmallOs(shared.layout, { v1: {}, v2: {} });
-    await shared.machine.must("deploy", `oci:${shared.layout}:v1`, "--no-verify");
-  }
-  return { machine: shared.machine, layout: shared.layout };
+  shared ??= await deployedMachine({ v1: {}, v2: {} }, { stateMiB: 200 });
+  return { machine: shared, layout: shared.layout };
 }
 
 Deno.test.afterAll(async () => {
-  await shared.machine?.[Symbol.asyncDispose]();
+  await shared?.[Symbol.asyncDispose]();
 });
 
 async function filesOf(machine: LabMachine): Promise<string[]> {

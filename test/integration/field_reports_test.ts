@@ -4,41 +4,22 @@
  */
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
-import { boot, MOUNT_POINTS } from "../lab/booted.ts";
+import { boot } from "../lab/booted.ts";
+import { mountPoints } from "../lab/counting.ts";
+import { type DeployedMachine, deployedMachine, UPGRADED, versions } from "../lab/deployed.ts";
 import { attach, mount } from "../lab/disk.ts";
-import { heldBy, type LabMachine, labMachine, type Ran, runProgram } from "../lab/machine.ts";
+import { heldBy, type LabMachine, type Ran, runProgram } from "../lab/machine.ts";
 import { startRegistry } from "../lab/registry.ts";
 import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import { staticFile } from "../lab/static-file.ts";
 import * as t from "../lab/tar-writer.ts";
 
-interface Lab extends AsyncDisposable {
-  machine: LabMachine;
-  /** The reference of the image of that tag: v1, v2 or v3. */
-  image(tag: string): string;
-  layout: string;
-}
-
 /** A machine with these systems on it, the last one active. */
-async function labWith(...tags: string[]): Promise<Lab> {
-  await using made = new AsyncDisposableStack();
-  const machine = made.use(await labMachine({ stateMiB: 300 })), layout = join(machine.directory, "os");
-  const more = MOUNT_POINTS.map((name) => t.directory(name)), image = (tag: string) => `oci:${layout}:${tag}`;
-  writeSmallOs(layout, { v1: { more }, v2: { more }, v3: { more } });
-  for (const [i, tag] of tags.entries()) {
-    await machine.must(i === 0 ? "deploy" : "upgrade", image(tag), "--no-verify");
-  }
-  const kept = made.move();
-  return { machine, image, layout, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+function machineWith(first: string, ...upgrades: string[]): Promise<DeployedMachine> {
+  const more = mountPoints();
+  return deployedMachine({ v1: { more }, v2: { more }, v3: { more } }, { first, upgrades, stateMiB: 300 });
 }
-
-async function versions(machine: LabMachine): Promise<string[]> {
-  const { active, passive } = await machine.slots();
-  return [`${active?.version} ${active?.label}`, `${passive?.version} ${passive?.label}`];
-}
-
-const UPGRADED = ["v2 COS_ACTIVE", "v1 COS_PASSIVE"];
 
 /** Warnings and errors, without what the boot loader of a lab machine lacks. */
 const told = ({ err }: Ran) => err.split("\n").filter((l) => /^(?:Warning|Error): /.test(l) && !/not armed/.test(l));
@@ -50,8 +31,7 @@ async function within(script: string, device: string, ...words: string[]): Promi
 }
 
 Deno.test("a partition that cannot be made read-only again is a warning, and the reboot comes", async () => {
-  await using lab = await labWith("v1", "v2");
-  const { machine } = lab;
+  await using machine = await machineWith("v1", "v2");
   {
     await using booted = await boot(machine, "active");
     // As the report has it: a loop device on the image that the upgrade replaces.
@@ -69,8 +49,8 @@ Deno.test("a partition that cannot be made read-only again is a warning, and the
 });
 
 Deno.test("without a persistent partition an upgrade is done without a word; a reset that is to empty it says so", async () => {
-  await using lab = await labWith("v1");
-  const { machine, image } = lab;
+  await using machine = await machineWith("v1");
+  const { image } = machine;
   await run("wipefs", ["--all", "--quiet", machine.disk.partitions.persistent]);
   assert.deepEqual(told(await machine.must("upgrade", image("v2"), "--no-verify")), []);
   assert.deepEqual(await versions(machine), UPGRADED);
@@ -96,9 +76,9 @@ for d in /tmp /var/tmp /dev/shm; do
 done`;
 
 Deno.test("an upgrade from a registry needs no room for temporary files", async () => {
-  await using lab = await labWith("v1");
+  await using machine = await machineWith("v1");
   await using registry = await startRegistry();
-  const { machine, layout } = lab;
+  const { layout } = machine;
   await registry.push(layout, "v2", "demo/os:v2");
   const words = ["upgrade", `${registry.host}/demo/os:v2`, "--no-verify", "--state", machine.state];
   const ran = await within(FULL, machine.state, "/mnt/cos", ...words);
@@ -113,8 +93,8 @@ async function imageBytes({ state }: LabMachine): Promise<number> {
 }
 
 Deno.test("an image is as large as its layers ask for, and as large as is said where that is more", async () => {
-  await using lab = await labWith("v1");
-  const { machine, image } = lab, layout = join(machine.directory, "large"), before = await machine.slots();
+  await using machine = await machineWith("v1");
+  const { image } = machine, layout = join(machine.directory, "large"), before = await machine.slots();
   const noise = new Uint8Array(20 << 20), even = new Uint8Array(40 << 20);
   for (let at = 0; at < noise.length; at += 65536) crypto.getRandomValues(noise.subarray(at, at + 65536));
   writeSmallOs(layout, {
@@ -146,8 +126,8 @@ printf '#!/bin/sh\\necho Inode 12 is odd\\nexit 4\\n' > /mnt/e2fsck; chmod 755 /
 mount --bind /mnt/e2fsck "$(command -v e2fsck)"`;
 
 Deno.test("an image in which e2fsck finds something is not switched to", async () => {
-  await using lab = await labWith("v1");
-  const { machine, image } = lab, before = await machine.slots();
+  await using machine = await machineWith("v1");
+  const { image } = machine, before = await machine.slots();
   const words = ["upgrade", image("v2"), "--no-verify", "--state", machine.state];
   const ran = await within(DAMAGED, machine.state, await staticFile(), ...words);
   assert.equal(ran.status, 23, ran.err);
@@ -172,8 +152,8 @@ for p in blkid findfs lsblk udevadm; do
 done`;
 
 Deno.test("the state partition is found by its superblock: without udev, its links and its programs", async () => {
-  await using lab = await labWith("v1");
-  const { machine, image } = lab, program = await staticFile();
+  await using machine = await machineWith("v1");
+  const { image } = machine, program = await staticFile();
   const ran = await within(NO_UDEV, machine.state, program, "upgrade", image("v2"), "--no-verify");
   assert.equal(ran.status, 0, ran.err);
   assert.deepEqual(told(ran), []);
@@ -187,8 +167,8 @@ mount -t tmpfs none /mnt; mkdir /mnt/here; cd /mnt/here
 mount -t tmpfs none /mnt`;
 
 Deno.test("started in a directory that a mount hides, it finds its tools", async () => {
-  await using lab = await labWith("v1");
-  const { machine, image } = lab, words = ["upgrade", image("v2"), "--no-verify", "--state", machine.state];
+  await using machine = await machineWith("v1");
+  const { image } = machine, words = ["upgrade", image("v2"), "--no-verify", "--state", machine.state];
   const ran = await within(HIDDEN, machine.state, await staticFile(), ...words);
   assert.equal(ran.status, 0, ran.err);
   assert.deepEqual(told(ran), []);

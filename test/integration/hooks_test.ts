@@ -1,10 +1,10 @@
 /** Hooks of an upgrade: on the host and in the new tree, heard, in time, and never in the way of what was promised. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { deployedMachine } from "../lab/deployed.ts";
 import { mount, mountImage } from "../lab/disk.ts";
 import { type EtcRoom, etcRoom } from "../lab/etc-room.ts";
-import { heldBy, type LabMachine, labMachine } from "../lab/machine.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
+import { heldBy, type LabMachine } from "../lab/machine.ts";
 import * as t from "../lab/tar-writer.ts";
 
 const BUSYBOX = Deno.readFileSync("/bin/busybox");
@@ -25,11 +25,9 @@ function withHooks(hooks: Record<string, string>, more: t.TarItem[] = []): t.Tar
 
 async function machineWith(v2: t.TarItem[]): Promise<LabMachine & { room: EtcRoom; image: string }> {
   await using made = new AsyncDisposableStack();
-  const machine = made.use(await labMachine({ stateMiB: 200 })), layout = join(machine.directory, "os");
-  writeSmallOs(layout, { v1: {}, v2: { more: v2 } });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+  const machine = made.use(await deployedMachine({ v1: {}, v2: { more: v2 } }, { stateMiB: 200 }));
   const room = made.use(await etcRoom(machine)), kept = made.move();
-  return { ...machine, room, image: `oci:${layout}:v2`, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { ...machine, room, image: machine.image("v2"), [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 function hook(room: EtcRoom, stage: string, name: string, text: string, mode = 0o755): void {

@@ -1,34 +1,25 @@
 /** More than two systems: kept by upgrades, gone to by `cos switch`. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { boot } from "../lab/booted.ts";
 import { markingUnit, mountPoints, variables } from "../lab/counting.ts";
+import { type DeployedMachine, deployedMachine, good } from "../lab/deployed.ts";
 import { mount } from "../lab/disk.ts";
-import { type LabMachine, labMachine } from "../lab/machine.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
+import type { LabMachine } from "../lab/machine.ts";
 
-interface Keeping extends LabMachine {
+interface Keeping extends DeployedMachine {
   upgrade(tag: string, ...flags: string[]): Promise<void>;
 }
 
 /** v1 is deployed, and all of them mark themselves good. */
 async function keepingMachine(): Promise<Keeping> {
-  const machine = await labMachine({ stateMiB: 200 }), layout = join(machine.directory, "os");
   const more = [...mountPoints(), ...markingUnit()];
-  writeSmallOs(layout, Object.fromEntries(["v1", "v2", "v3", "v4", "v5"].map((tag) => [tag, { more }])));
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  await machine.must("boot", "install");
+  const images = Object.fromEntries(["v1", "v2", "v3", "v4", "v5"].map((tag) => [tag, { more }]));
+  const machine = await deployedMachine(images, { counts: true, stateMiB: 200 });
   const upgrade = async (tag: string, ...flags: string[]) => {
     await good(machine);
-    await machine.must("upgrade", `oci:${layout}:${tag}`, "--no-verify", ...flags);
+    await machine.must("upgrade", machine.image(tag), "--no-verify", ...flags);
   };
   return { ...machine, upgrade };
-}
-
-async function good(machine: LabMachine): Promise<void> {
-  await using booted = await boot(machine, "active");
-  const { status, err } = await booted.cos("boot", "good");
-  assert.equal(status, 0, err);
 }
 
 /** Versions of active, passive, and what is kept, the newest first. */
@@ -61,7 +52,7 @@ Deno.test("upgrades keep as many systems as they are told, those that ran well, 
   // Fewer are a wish as well; a repair has nothing to say about them.
   assert.equal((await machine.must("repair")).out, "Nothing to mend.\n");
   await good(machine);
-  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v1`, "--no-verify", "--allow-downgrade");
+  await machine.must("upgrade", machine.image("v1"), "--no-verify", "--allow-downgrade");
   assert.equal(await systems(machine), "v1 v5");
 });
 
@@ -79,7 +70,7 @@ Deno.test("cos switch goes to a kept system, which is not counted since it ran w
   await machine.must("switch", "passive");
   assert.equal(await systems(machine), "v1 v2 v4 v3");
   // What never ran well is not worth keeping.
-  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v5`, "--no-verify", "--keep", "4");
+  await machine.must("upgrade", machine.image("v5"), "--no-verify", "--keep", "4");
   assert.equal(await systems(machine), "v5 v1 v4 v3");
   await machine.must("switch", "v4");
   assert.equal(await systems(machine), "v4 v1 v3");
@@ -112,7 +103,7 @@ Deno.test("what is pinned stays through upgrades, a rollback and a reset, until 
     24,
     `Error: Cannot switch to v1 on ${machine.state}: no such system is kept.`,
   ]);
-  await machine.must("reset", `oci:${join(machine.directory, "os")}:v5`, "--no-verify");
+  await machine.must("reset", machine.image("v5"), "--no-verify");
   assert.equal(await systems(machine), "v5 v5 v4 v2 v1");
   assert.equal((await machine.must("repair")).out, "Nothing to mend.\n");
   await machine.must("verify", "--slot", "active");
@@ -125,6 +116,6 @@ Deno.test("what is pinned stays through upgrades, a rollback and a reset, until 
   const { changed, system } = JSON.parse(await said("pin", "--remove", "v1", "--json"));
   assert.deepEqual([changed, system.version, system.pinned], [false, "v1", false]);
   await good(machine);
-  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify", "--allow-downgrade");
+  await machine.must("upgrade", machine.image("v3"), "--no-verify", "--allow-downgrade");
   assert.equal(await systems(machine), "v3 v5 v4");
 });

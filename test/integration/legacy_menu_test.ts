@@ -3,27 +3,24 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
+import { type DeployedMachine, deployedMachine } from "../lab/deployed.ts";
 import { mount } from "../lab/disk.ts";
 import { blockOf, LABELS } from "../lab/family-machine.ts";
-import { type LabMachine, labMachine } from "../lab/machine.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
+import type { LabMachine } from "../lab/machine.ts";
 import * as t from "../lab/tar-writer.ts";
 import { parseEnvBlock } from "../../lib/formats/env-block.ts";
 
-async function machineWithV1(): Promise<LabMachine> {
-  const machine = await labMachine({ stateMiB: 300 }), layout = join(machine.directory, "os");
+function machineWithV1(): Promise<DeployedMachine> {
   const release = t.file(
     "etc/os-release",
     'ID=small\nVERSION_ID=v2\nPRETTY_NAME="Small v2"\nGRUB_ENTRY_NAME="Small OS"\n',
   );
   const branded = { "etc/os-release": release };
-  writeSmallOs(layout, {
+  return deployedMachine({
     v1: { more: mountPoints() },
     v2: { replace: branded },
     v3: { replace: branded, labels: { another: "digest" } },
-  });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  return machine;
+  }, { stateMiB: 300 });
 }
 
 async function oemEnv({ state }: LabMachine): Promise<Record<string, string> | undefined> {
@@ -57,11 +54,10 @@ Deno.test("cos-rebrand names the system in the boot menu, and fills in labels th
 
 Deno.test("an upgrade fills in what is missing, takes the new image's name, and keeps what was set; without such a file it makes none", async () => {
   await using machine = await machineWithV1();
-  const image = `oci:${join(machine.directory, "os")}:v2`;
-  await machine.must("upgrade", image, "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   assert.equal(await oemEnv(machine), undefined);
   await put(machine, { grub_oem_env: blockOf({ default_menu_entry: "Old", oem_label: "MINE", else: "kept" }) });
-  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify");
+  await machine.must("upgrade", machine.image("v3"), "--no-verify");
   assert.deepEqual(await oemEnv(machine), {
     default_menu_entry: "Small OS",
     ...LABELS,
@@ -73,7 +69,7 @@ Deno.test("an upgrade fills in what is missing, takes the new image's name, and 
 Deno.test("GRUB's menu reads the file and there is none: an upgrade makes it", async () => {
   await using machine = await machineWithV1();
   await put(machine, { "grub2/grub.cfg": "load_env -f (${root})/grub_oem_env\n" });
-  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v2`, "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   assert.deepEqual(await oemEnv(machine), { default_menu_entry: "Small OS", ...LABELS });
 });
 
@@ -87,12 +83,11 @@ Deno.test("state.yaml follows upgrades and rollbacks, on both partitions; one th
     await using mounted = await mount(device);
     return Deno.readTextFileSync(join(mounted.path, "state.yaml")).replace(/^date: .*$/m, "date");
   };
-  const { digest } =
-    JSON.parse((await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v2`, "--no-verify", "--json")).out)
-      .plan;
+  const { digest } = JSON.parse((await machine.must("upgrade", machine.image("v2"), "--no-verify", "--json")).out)
+    .plan;
   const image = (label: string, lines: string) => `${lines}    fs: ext2\n    label: ${label}\n`;
   const v1 = "    source: oci://r.example/os:v1\n";
-  const v2 = `    source: file://${join(machine.directory, "os")}\n    source-metadata:\n      digest: ${digest}\n`;
+  const v2 = `    source: file://${machine.layout}\n    source-metadata:\n      digest: ${digest}\n`;
   const after = (active: string, passive: string) =>
     `# keep\nstate:\n  active:\n${image("COS_ACTIVE", active)}  passive:\n${
       image("COS_PASSIVE", passive)

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot, type Booted, type BootOptions } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
+import { deployedMachine, UPGRADED, versions } from "../lab/deployed.ts";
 import { mount, mountImage } from "../lab/disk.ts";
-import { type LabMachine, labMachine, type Ran, runProgram } from "../lab/machine.ts";
+import { type LabMachine, type Ran, runProgram } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
 import { staticFile } from "../lab/static-file.ts";
 
 interface Legacy extends AsyncDisposable {
@@ -17,9 +17,8 @@ interface Legacy extends AsyncDisposable {
 /** A machine that runs v1; v2 is in the layout at /tmp/os. */
 async function legacyMachine(options: BootOptions = {}): Promise<Legacy> {
   await using made = new AsyncDisposableStack();
-  const machine = made.use(await labMachine({ stateMiB: 300 })), layout = join(machine.directory, "os");
-  writeSmallOs(layout, { v1: { more: mountPoints() }, v2: { more: mountPoints() } });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+  const images = { v1: { more: mountPoints() }, v2: { more: mountPoints() } };
+  const machine = made.use(await deployedMachine(images, { stateMiB: 300 }));
   const booted = made.use(await boot(machine, "active", options)), kept = made.move();
   return { machine, booted, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
@@ -42,11 +41,6 @@ async function proofOf({ state }: LabMachine): Promise<string> {
   return `${word} by ${by}`;
 }
 
-async function versions(machine: LabMachine): Promise<string[]> {
-  const { active, passive } = await machine.slots();
-  return [`${active?.version} ${active?.label}`, `${passive?.version} ${passive?.label}`];
-}
-
 /** The tree of v2 at /tmp/tree. */
 async function treeOfV2({ state, directory }: LabMachine): Promise<void> {
   await using mounted = await mount(state);
@@ -55,7 +49,6 @@ async function treeOfV2({ state, directory }: LabMachine): Promise<void> {
   Deno.writeTextFileSync(join(directory, "tree/etc/os-release"), "ID=small\nVERSION_ID=v2\n");
 }
 
-const UPGRADED = ["v2 COS_ACTIVE", "v1 COS_PASSIVE"];
 const user = () => Deno.env.get("SUDO_USER") ?? Deno.env.get("LOGNAME") ?? Deno.env.get("USER") ?? "root";
 
 Deno.test("cos-upgrade --no-verify --docker-image IMAGE", async () => {
@@ -275,11 +268,9 @@ Deno.test("cos-upgrade --recovery takes RECOVERY_IMAGE, and leaves the slots and
 const RECOVERY = 'mount -t tmpfs none /run; mkdir -p /run/cos/state; mount "$1" /run/cos/state; shift; exec "$@"';
 
 Deno.test("cos-reset from outside makes both slots the recovery system, and empties what PERSISTENCE_RESET says", async () => {
-  await using machine = await labMachine({ stateMiB: 300 });
-  const layout = join(machine.directory, "os"), { persistent, oem } = machine.disk.partitions;
-  writeSmallOs(layout, { v1: {}, v2: {} });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  await machine.must("upgrade", "--recovery", `oci:${layout}:v2`, "--no-verify");
+  await using machine = await deployedMachine({ v1: {}, v2: {} }, { stateMiB: 300 });
+  const { persistent, oem } = machine.disk.partitions;
+  await machine.must("upgrade", "--recovery", machine.image("v2"), "--no-verify");
   for (const device of [persistent, oem]) {
     await using mounted = await mount(device, "rw");
     Deno.writeTextFileSync(join(mounted.path, "data"), "x");

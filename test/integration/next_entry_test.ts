@@ -4,17 +4,12 @@ import { join } from "node:path";
 import { parseEnvBlock } from "../../lib/formats/env-block.ts";
 import { boot } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
+import { deployedMachine } from "../lab/deployed.ts";
 import { mount } from "../lab/disk.ts";
 import { blockOf } from "../lab/family-machine.ts";
-import { type LabMachine, labMachine } from "../lab/machine.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
 
-async function machineWithV1(): Promise<LabMachine> {
-  const machine = await labMachine({ stateMiB: 300 }), layout = join(machine.directory, "os");
-  writeSmallOs(layout, { v1: { more: mountPoints() }, v2: { more: mountPoints() } });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  return machine;
-}
+const machineWithV1 = () =>
+  deployedMachine({ v1: { more: mountPoints() }, v2: { more: mountPoints() } }, { stateMiB: 300 });
 
 async function grubEnv(device: string): Promise<Record<string, string> | undefined> {
   await using mounted = await mount(device);
@@ -35,7 +30,7 @@ const ended = (
 Deno.test("the entry of the next boot is chosen where GRUB reads it, the machine reboots, and cos boot good clears what is left", async () => {
   await using machine = await machineWithV1();
   const { oem, state } = machine.disk.partitions;
-  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v2`, "--no-verify");
+  await machine.must("upgrade", machine.image("v2"), "--no-verify");
   await using booted = await boot(machine, "active", {
     cmdline: "root=LABEL=COS_STATE cos-img/filename=/cOS/active.img",
   });

@@ -4,17 +4,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { boot } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
+import { type DeployedMachine, deployedMachine } from "../lab/deployed.ts";
 import { attach, imageLabel, mount, mountImage } from "../lab/disk.ts";
-import { heldBy, type LabMachine, labMachine } from "../lab/machine.ts";
+import { heldBy, type LabMachine } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
 
-async function machineWithV1(): Promise<LabMachine & { image(tag: string): string }> {
-  const machine = await labMachine({ stateMiB: 200 }), layout = join(machine.directory, "os");
+function machineWithV1(): Promise<DeployedMachine> {
   const more = mountPoints();
-  writeSmallOs(layout, { v1: { more }, v2: { more }, v3: { more } });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  return { ...machine, image: (tag) => `oci:${layout}:${tag}` };
+  return deployedMachine({ v1: { more }, v2: { more }, v3: { more } }, { stateMiB: 200 });
 }
 
 /** What lies in `cOS/` of the recovery partition. */

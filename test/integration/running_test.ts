@@ -1,23 +1,17 @@
 /** A machine that runs from one of its slots: what is running is never touched, and always kept. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { boot, type Booted, MOUNT_POINTS } from "../lab/booted.ts";
+import { boot, type Booted } from "../lab/booted.ts";
+import { mountPoints } from "../lab/counting.ts";
+import { type DeployedMachine, deployedMachine } from "../lab/deployed.ts";
 import { attach, mount } from "../lab/disk.ts";
 import { staticFile } from "../lab/static-file.ts";
-import { type LabMachine, labMachine, runProgram } from "../lab/machine.ts";
+import { type LabMachine, runProgram } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
-import * as t from "../lab/tar-writer.ts";
 
-async function machineWith(...tags: string[]): Promise<LabMachine> {
-  const machine = await labMachine({ stateMiB: 500 });
-  const more = MOUNT_POINTS.map((name) => t.directory(name));
-  const layout = join(machine.directory, "os");
-  writeSmallOs(layout, { v1: { more }, v2: { more }, v3: { more } });
-  for (const [i, tag] of tags.entries()) {
-    await machine.must(i === 0 ? "deploy" : "upgrade", `oci:${layout}:${tag}`, "--no-verify");
-  }
-  return machine;
+function machineWith(first: string, ...upgrades: string[]): Promise<DeployedMachine> {
+  const more = mountPoints();
+  return deployedMachine({ v1: { more }, v2: { more }, v3: { more } }, { first, upgrades, stateMiB: 500 });
 }
 
 async function must(booted: Booted, ...words: string[]): Promise<string> {
@@ -129,7 +123,7 @@ Deno.test("a damaged active image is never kept as the fallback in the place of 
     await using state = await mount(machine.state, "rw");
     await Deno.writeFile(join(state.path, "cOS/active.img"), new Uint8Array(1 << 20).fill(0x55));
   }
-  const { err } = await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify");
+  const { err } = await machine.must("upgrade", machine.image("v3"), "--no-verify");
   assert.match(err, /passive {2}becomes Small v1, the passive system of now/);
   assert.deepEqual(await versions(machine), { active: "v3", passive: "v1", labels: LABELS });
 });
@@ -140,7 +134,7 @@ Deno.test("an active image that lost its kernel is replaced by the very image th
     await using state = await mount(machine.state, "rw");
     await run("debugfs", ["-w", "-R", "rm /boot/vmlinuz", join(state.path, "cOS/active.img")]);
   }
-  const { err } = await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v2`, "--no-verify");
+  const { err } = await machine.must("upgrade", machine.image("v2"), "--no-verify");
   assert.match(err, /passive {2}becomes Small v1, the passive system of now/);
   assert.deepEqual(await versions(machine), { active: "v2", passive: "v1", labels: LABELS });
 });
@@ -157,13 +151,13 @@ Deno.test("a damaged passive image keeps nobody from upgrading, and is no target
     err: `Error: Cannot roll back on ${machine.state}: passive.img could not boot.\n` +
       "  It is damaged, or has no kernel, initrd or boot arguments; put a whole system in its place with: cos upgrade IMAGE\n",
   });
-  await machine.must("upgrade", `oci:${join(machine.directory, "os")}:v3`, "--no-verify");
+  await machine.must("upgrade", machine.image("v3"), "--no-verify");
   assert.deepEqual(await versions(machine), { active: "v3", passive: "v2", labels: LABELS });
 });
 
 Deno.test("output that nobody takes stops nothing", async () => {
   await using machine = await machineWith("v1");
-  const words = ["upgrade", `oci:${join(machine.directory, "os")}:v2`, "--no-verify", "--state", machine.state];
+  const words = ["upgrade", machine.image("v2"), "--no-verify", "--state", machine.state];
   const args = ["-c", 'exec "$@" >/dev/full 2>/dev/full', "sh", await staticFile(), ...words];
   assert.equal((await new Deno.Command("sh", { args, stdin: "null" }).output()).code, 0);
   assert.deepEqual(await versions(machine), { active: "v2", passive: "v1", labels: LABELS });

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { makeCertificates } from "../lab/certificates.ts";
 import { chooseEntry, markingUnit, mountPoints } from "../lab/counting.ts";
 import { boot, MOUNT_POINTS } from "../lab/booted.ts";
+import { deployedMachine } from "../lab/deployed.ts";
 import { mount, mountImage } from "../lab/disk.ts";
-import { heldBy, type LabMachine, labMachine } from "../lab/machine.ts";
+import { heldBy, type LabMachine } from "../lab/machine.ts";
 import { labHost, type PodOptions, type PodRan, podTree } from "../lab/pod.ts";
 import { startRegistry } from "../lab/registry.ts";
 import { run } from "../lab/run.ts";
@@ -20,12 +21,7 @@ const PLAN = {
   SYSTEM_UPGRADE_PLAN_LATEST_HASH: "a1",
 };
 
-async function machineWith(version: string): Promise<LabMachine> {
-  const machine = await labMachine({ stateMiB: 300 }), layout = join(machine.directory, "os");
-  writeSmallOs(layout, { [version]: { more } });
-  await machine.must("deploy", `oci:${layout}:${version}`, "--no-verify");
-  return machine;
-}
+const machineWith = (first: string) => deployedMachine({ [first]: { more } }, { first, stateMiB: 300 });
 
 /** One pod on the machine, which runs from that slot. */
 async function pod(machine: LabMachine, tree: string, options: PodOptions & { slot?: "active" | "passive" } = {}) {
@@ -214,12 +210,8 @@ Deno.test("a host that fell back is told of once a pod, and never rebooted again
 });
 
 Deno.test("where GRUB counts, the pod waits while its system is on trial, and a known bad one is refused", async () => {
-  const machine = await labMachine({ stateMiB: 300 }), layout = join(machine.directory, "os");
-  await using _ = machine;
   const marking = [...more, ...markingUnit()];
-  writeSmallOs(layout, { v1: { more: marking } });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
-  await machine.must("boot", "install");
+  await using machine = await deployedMachine({ v1: { more: marking } }, { counts: true, stateMiB: 300 });
   const tree = await podTree(machine, "v2", { more: marking });
   assertReboots(await pod(machine, tree), OWN);
   assert.equal((await chooseEntry(machine.state)).entry, "cos");

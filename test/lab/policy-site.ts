@@ -1,11 +1,10 @@
 /** A machine that is to decide by a policy, and the registry that its image comes from. */
-import { join } from "node:path";
+import { deployedMachine } from "./deployed.ts";
 import { type EtcRoom, etcRoom } from "./etc-room.ts";
-import { type LabMachine, labMachine } from "./machine.ts";
+import type { LabMachine } from "./machine.ts";
 import { layoutDescriptor } from "./oci-layout.ts";
 import { type Registry, startRegistry } from "./registry.ts";
 import { type Place, registryPlace } from "./signing/publish.ts";
-import { writeSmallOs } from "./small-os.ts";
 
 export interface PolicySite extends AsyncDisposable {
   machine: LabMachine;
@@ -23,10 +22,8 @@ export interface PolicySite extends AsyncDisposable {
 /** v1 is deployed, v2 lies in the registry and in a layout. */
 export async function policySite(): Promise<PolicySite> {
   await using made = new AsyncDisposableStack();
-  const machine = made.use(await labMachine({ stateMiB: 128 })), registry = made.use(await startRegistry());
-  const layout = join(machine.directory, "os"), repository = `${registry.host}/os/base`;
-  writeSmallOs(layout, { v1: {}, v2: {} });
-  await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
+  const machine = made.use(await deployedMachine({ v1: {}, v2: {} }, { stateMiB: 128 }));
+  const registry = made.use(await startRegistry()), { layout } = machine, repository = `${registry.host}/os/base`;
   await registry.push(layout, "v2", "os/base:v2");
   const room = made.use(await etcRoom(machine)), kept = made.move();
   return {
