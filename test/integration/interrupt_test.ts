@@ -1,23 +1,19 @@
 /** Runs that are stopped: by signals, which undo, and by SIGKILL at every step of the switch, which the next run mends. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { heldBy, type LabMachine, labMachine } from "../lab/machine.ts";
+import { type DeployedMachine, deployedMachine } from "../lab/deployed.ts";
+import { heldBy, type LabMachine } from "../lab/machine.ts";
 import { mount } from "../lab/disk.ts";
 import { staticFile } from "../lab/static-file.ts";
-import { writeSmallOs } from "../lab/small-os.ts";
 import { run } from "../lab/run.ts";
 
-async function deployed(
-  stateFilesystem: "ext4" | "xfs" = "ext4",
-): Promise<{ machine: LabMachine; image(tag: string): string }> {
-  const machine = await labMachine({ stateMiB: 400, stateFilesystem });
-  const layout = join(machine.directory, "os");
-  writeSmallOs(layout, { v1: {}, v2: {} });
-  const image = (tag: string) => `oci:${layout}:${tag}`;
-  await machine.must("deploy", image("v1"), "--no-verify");
-  await machine.must("upgrade", image("v2"), "--no-verify");
+async function deployed(stateFilesystem: "ext4" | "xfs" = "ext4"): Promise<DeployedMachine> {
+  await using made = new AsyncDisposableStack();
+  const options = { upgrades: ["v2"], stateMiB: 400, stateFilesystem };
+  const machine = made.use(await deployedMachine({ v1: {}, v2: {} }, options));
   await machine.must("rollback");
-  return { machine, image };
+  made.move();
+  return machine;
 }
 
 async function files(machine: LabMachine): Promise<string[]> {
@@ -47,13 +43,12 @@ function stop(child: Deno.ChildProcess, signal: Deno.Signal): void {
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   Deno.test(`${signal} at any moment before the switch leaves the machine as it was`, async () => {
-    const { machine, image } = await deployed();
-    await using _ = machine;
+    await using machine = await deployed();
     const before = await machine.slots();
     const program = await staticFile();
     let stopped = 0, finished = 0;
     for (let delay = 20; delay <= 400; delay += 20) {
-      const args = ["upgrade", image("v2"), "--no-verify", "--state", machine.state];
+      const args = ["upgrade", machine.image("v2"), "--no-verify", "--state", machine.state];
       const child = new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
       const timer = setTimeout(() => stop(child, signal), delay);
       const { code, signal: died, stderr } = await child.output();
@@ -108,12 +103,11 @@ for (
   ] as const
 ) {
   Deno.test(`SIGKILL at every step of ${operation === "upgrade" ? "an upgrade" : "a rollback"} leaves nothing that the next run does not mend`, async () => {
-    const { machine, image } = await deployed();
-    await using _ = machine;
+    await using machine = await deployed();
     let kills = 0;
     for (const call of calls) {
       for (let n = 1; n < 60; n++) {
-        const words = operation === "upgrade" ? ["upgrade", image("v2"), "--no-verify"] : ["rollback"];
+        const words = operation === "upgrade" ? ["upgrade", machine.image("v2"), "--no-verify"] : ["rollback"];
         const killed = await killedAt(machine, call, n, words);
         // Mounts and loop devices go with the process, however it ends.
         assert.deepEqual(await heldBy(machine.state), [], `${call} ${n}`);
@@ -146,8 +140,7 @@ async function assertConsistentAfterKill(machine: LabMachine, what: string): Pro
 }
 
 Deno.test("SIGKILL while a filesystem is frozen for a checkpoint does not leave it frozen", async () => {
-  const { machine } = await deployed("xfs");
-  await using _ = machine;
+  await using machine = await deployed("xfs");
   // Freezing and thawing are calls of ioctl, one behind the other: one of these kills lies between them.
   let kills = 0;
   for (let n = 1; n < 60; n++) {
@@ -171,8 +164,7 @@ Deno.test("SIGKILL while a filesystem is frozen for a checkpoint does not leave 
 });
 
 Deno.test("a second run is refused while one is at work, and names it", async () => {
-  const { machine } = await deployed();
-  await using _ = machine;
+  await using machine = await deployed();
   // A registry that never answers holds the first run where it has the lock and has begun nothing.
   const asked = Promise.withResolvers<void>(), answer = Promise.withResolvers<Response>();
   await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => undefined }, () => {
