@@ -5,6 +5,7 @@ import { markingUnit, mountPoints } from "../lab/counting.ts";
 import { type DeployedMachine, deployedMachine, good } from "../lab/deployed.ts";
 import { mount } from "../lab/disk.ts";
 import type { LabMachine } from "../lab/machine.ts";
+import type { SmallOsOptions } from "../lab/small-os.ts";
 
 const PRODUCT = "cos.product", VERSION = "org.opencontainers.image.version";
 
@@ -20,7 +21,7 @@ type Tag = keyof typeof IMAGES;
 
 function machineWith(first: Tag): Promise<DeployedMachine> {
   const more = [...mountPoints(), ...markingUnit()];
-  const images = Object.entries(IMAGES).map(([tag, { product, label, created }]) => [tag, {
+  const images = Object.entries(IMAGES).map(([tag, { product, label, created }]): [string, SmallOsOptions] => [tag, {
     more,
     created,
     labels: { [PRODUCT]: product, ...label !== undefined && { [VERSION]: label } },
