@@ -1,5 +1,7 @@
 /** What system-upgrade-controller, the Plan and Kubernetes tell a pod through its environment. */
+import { hasTagOrDigest, namesHost } from "../formats/reference.ts";
 import type { Environment } from "./environment.ts";
+import { readBoolean } from "./settings-table.ts";
 
 export interface PlanEnvironment {
   /** Where the host's root is mounted: HOST_DIR, else `/host`. */
@@ -20,20 +22,21 @@ export interface PlanEnvironment {
 }
 
 export function planEnvironment(env: Environment): PlanEnvironment {
-  const given = (name: string) => env(name) || undefined;
+  const given = (name: string) => env(name) || undefined,
+    isTrue = (name: string) => readBoolean(env(name) ?? "") === true;
   const image = given("UPGRADE_IMAGE"), version = given("SYSTEM_UPGRADE_PLAN_LATEST_VERSION");
   const host = given("KUBERNETES_SERVICE_HOST"), pod = given("SYSTEM_UPGRADE_POD_NAME");
   return {
     host: (given("HOST_DIR") ?? "/host").replace(/\/+$/, ""),
     image: image === undefined || version === undefined ? image : withTag(image, version),
-    force: isTrue(given("FORCE")),
+    force: isTrue("FORCE"),
     plan: name(given("SYSTEM_UPGRADE_PLAN_NAME")) ?? "(without a name)",
     node: name(given("SYSTEM_UPGRADE_NODE_NAME")) ?? "This node",
     hash: given("SYSTEM_UPGRADE_PLAN_LATEST_HASH") ?? "",
     ...host !== undefined && pod !== undefined && {
       api: { host, port: given("KUBERNETES_SERVICE_PORT") ?? "443", pod },
     },
-    recovery: isTrue(given("UPGRADE_RECOVERY_ONLY")) ? "only" : isTrue(given("UPGRADE_RECOVERY")) ? "also" : "keep",
+    recovery: isTrue("UPGRADE_RECOVERY_ONLY") ? "only" : isTrue("UPGRADE_RECOVERY") ? "also" : "keep",
   };
 }
 
@@ -42,14 +45,7 @@ export function planEnvironment(env: Environment): PlanEnvironment {
  * tags cannot hold. A name that is no registry's ("system/cos") stays as it is, to be refused: a tag would make it Docker Hub's.
  */
 function withTag(image: string, version: string): string {
-  const slash = image.indexOf("/"), first = image.slice(0, Math.max(slash, 0));
-  const isHost = /[.:[]/.test(first) || first === "localhost";
-  const isTagged = image.includes("@") || image.lastIndexOf(":") > image.lastIndexOf("/");
-  return !isHost || isTagged ? image : `${image}:${version.replaceAll("+", "-")}`;
-}
-
-function isTrue(value: string | undefined): boolean {
-  return /^(?:true|yes|on|1)$/i.test(value ?? "");
+  return namesHost(image) && !hasTagOrDigest(image) ? `${image}:${version.replaceAll("+", "-")}` : image;
 }
 
 /** From the environment into a record and onto terminals: nothing but what a name in Kubernetes may be made of. */

@@ -48,7 +48,7 @@ function label(preset: string, variable: string, path: string): SettingKind<stri
 }
 
 /** The words of shells, of YAML 1.1 and of Go's strconv. */
-function readBoolean(value: string): boolean | undefined {
+export function readBoolean(value: string): boolean | undefined {
   if (/^(?:true|t|yes|y|on|1)$/i.test(value)) return true;
   return /^(?:false|f|no|n|off|0)$/i.test(value) ? false : undefined;
 }

@@ -2,7 +2,7 @@
 import * as z from "zod/mini";
 import { isDigest } from "../base/digest.ts";
 import { FormatError } from "./format-error.ts";
-import { parseReference, type RegistryReference } from "./reference.ts";
+import { hasTagOrDigest, parseReference, type RegistryReference } from "./reference.ts";
 
 const pod = z.looseObject({
   spec: z.looseObject({ containers: z.array(z.looseObject({ name: z.string(), image: z.optional(z.string()) })) }),
@@ -29,7 +29,7 @@ export function imageOfPod(text: string, container: string): RegistryReference {
   if (!id.includes("@") || !isDigest(digest)) throw new FormatError("knows the image by no digest of a registry");
   try {
     // Names like "rancher/os" are meant as Docker Hub's there.
-    const reference = parseReference(/[:@]/.test(image.slice(image.lastIndexOf("/"))) ? image : `${image}:latest`);
+    const reference = parseReference(hasTagOrDigest(image) ? image : `${image}:latest`);
     if (reference.kind === "registry") return { ...reference, digest };
   } catch (cause) {
     throw new FormatError("names an image that cannot be read", { cause });

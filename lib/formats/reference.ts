@@ -101,7 +101,7 @@ function archive(whole: string, kind: ArchiveReference["kind"], rest: string): A
 
 /** A name as docker's archives hold them, in its full form: `os` is `docker.io/library/os:latest`. Undefined for what is none. */
 export function archiveName(text: string): string | undefined {
-  const tagged = text.lastIndexOf(":") > text.lastIndexOf("/") ? text : `${text}:latest`;
+  const tagged = hasTagOrDigest(text) ? text : `${text}:latest`;
   try {
     const { host, repository, tag, digest } = registry(text, tagged);
     return digest === undefined ? `${host}/${repository}:${tag}` : undefined;
@@ -132,9 +132,7 @@ function registry(whole: string, text: string): RegistryReference {
       throw invalid(whole, `the tag ${JSON.stringify(tag)} has characters or a length that no tag may have`);
     }
   }
-  // As docker tells them apart: the first part is a host if it could be no repository's name.
-  const slash = rest.indexOf("/"), first = rest.slice(0, Math.max(slash, 0));
-  const named = slash > 0 && (/[.:[]/.test(first) || first === "localhost" || first !== first.toLowerCase());
+  const slash = rest.indexOf("/"), first = rest.slice(0, Math.max(slash, 0)), named = namesHost(rest);
   if (!named && tag === undefined && digest === undefined) {
     // Older tools read such names as packages of a channel; to guess a public registry here would install somebody else's system.
     throw invalid(whole, "it names neither a registry nor a tag nor a digest");
@@ -158,6 +156,17 @@ function registry(whole: string, text: string): RegistryReference {
     tag,
     digest,
   };
+}
+
+/** Whether a registry's name stands before the first slash. As docker tells it: one that could be no part of a repository's name. */
+export function namesHost(name: string): boolean {
+  const first = name.slice(0, Math.max(name.indexOf("/"), 0));
+  return /[.:[]/.test(first) || first === "localhost" || first !== first.toLowerCase();
+}
+
+/** The colon of a port stands before a slash. */
+export function hasTagOrDigest(name: string): boolean {
+  return name.includes("@") || name.lastIndexOf(":") > name.lastIndexOf("/");
 }
 
 export function isRepository(name: string): boolean {

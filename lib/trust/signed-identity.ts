@@ -5,7 +5,7 @@
 import * as z from "zod/mini";
 import { CosError } from "../base/errors.ts";
 import { FormatError } from "../formats/format-error.ts";
-import { type ImageReference, parseReference, type RegistryReference } from "../formats/reference.ts";
+import { hasTagOrDigest, type ImageReference, parseReference, type RegistryReference } from "../formats/reference.ts";
 import { type Refusal, refusal } from "./verdict.ts";
 
 const name = z.string().check(z.minLength(1), z.maxLength(1024));
@@ -108,10 +108,6 @@ function repository({ host, repository }: RegistryReference): string {
 
 function nameOf(image: ImageReference): string {
   return image.kind === "registry" ? full(image) : `${image.kind} ${image.path}`;
-}
-
-function hasTagOrDigest(text: string): boolean {
-  return text.includes("@") || text.lastIndexOf(":") > text.lastIndexOf("/");
 }
 
 function tryParse(text: string): RegistryReference | undefined {

@@ -51,6 +51,11 @@ Deno.test("the Plan's environment, and what stands where it says nothing", () =>
     },
   );
   assert.equal(of({ UPGRADE_RECOVERY: "true", UPGRADE_RECOVERY_ONLY: "true" }).recovery, "only");
+  // The words for yes are those of the settings.
+  assert.deepEqual(["1", "on", "YES", "y", "t", "no", "n", "2", ""].map((FORCE) => of({ FORCE }).force), [
+    ...[true, true, true, true, true],
+    ...[false, false, false, false],
+  ]);
   // Names that nobody has given, in what goes onto terminals.
   assert.equal(of({ SYSTEM_UPGRADE_NODE_NAME: "\x1b[2J" }).node, "This node");
 });
@@ -67,6 +72,7 @@ Deno.test("only an image without tag and digest gets the Plan's version, and onl
       `r.example/os@${DIGEST}`,
       "system/cos",
       "os",
+      "Registry/os",
     ]
       .map(image),
     [
@@ -77,6 +83,8 @@ Deno.test("only an image without tag and digest gets the Plan's version, and onl
       `r.example/os@${DIGEST}`,
       "system/cos",
       "os",
+      // As parseReference() tells hosts: no repository's name has capital letters.
+      "Registry/os:v2",
     ],
   );
 });
@@ -95,6 +103,10 @@ Deno.test("a pod's image has the name that the pod asks for and the digest that 
     [described("rancher/os", `docker.io/rancher/os@${DIGEST}`), `docker.io/rancher/os:latest@${DIGEST}`],
     [described(`r.example/os@${DIGEST}`, `r.example/os@${DIGEST}`), `r.example/os@${DIGEST}`],
     [described("r.example/os:v2", `r.example/os@${DIGEST}`, "other"), `r.example/os:v2@${DIGEST}`],
+    // Without a slash: Docker Hub's own.
+    [described("os", `docker.io/library/os@${DIGEST}`), `docker.io/library/os:latest@${DIGEST}`],
+    [described("os:v2", `docker.io/library/os@${DIGEST}`), `docker.io/library/os:v2@${DIGEST}`],
+    [described(`os@${DIGEST}`, `docker.io/library/os@${DIGEST}`), `docker.io/library/os@${DIGEST}`],
   ];
   for (const [text, expected] of cases) assert.equal(formatReference(imageOfPod(text, "upgrade")), expected);
 });
