@@ -1,5 +1,5 @@
 /** Asking all requirements of a scope: every one must hold, and at least one must say who made the image. */
-import type { Context, Material, Requirement } from "./requirement.ts";
+import type { Answer, Context, Material, Requirement } from "./requirement.ts";
 import type { Refusal, Trusted } from "./verdict.ts";
 
 export interface Asked {
@@ -19,10 +19,10 @@ export async function evaluate(
   material: Material,
   context: Context,
 ): Promise<Decision> {
-  const asked: Asked[] = [], proofs: Trusted[] = [];
+  const answers = await answersOf(requirements, material, context), asked: Asked[] = [], proofs: Trusted[] = [];
   let refused = false, word: string | undefined;
-  for (const requirement of requirements) {
-    const { type, words } = requirement, answer = await requirement.verify(material, context, proofs);
+  for (const [i, answer] of answers.entries()) {
+    const { type, words } = requirements[i] as Requirement;
     if (answer !== "holds" && "waived" in answer) word ??= answer.waived;
     else if (answer !== "holds") {
       if (answer.trusted) proofs.push(answer);
@@ -46,4 +46,20 @@ export async function evaluate(
     kind: "refused",
     asked: [...asked, { requirement: { type: "none", words: "signed by somebody" }, refusal }],
   };
+}
+
+/** In the order of the requirements; those that may prove something are asked before those that rest on what is proven. */
+async function answersOf(
+  requirements: readonly Requirement[],
+  material: Material,
+  context: Context,
+): Promise<Answer[]> {
+  const answers: Answer[] = [], sofar: Trusted[] = [];
+  // Of several ways one may be a proof and another a condition.
+  const rank = ({ proves, needs }: Requirement) => proves ? 0 : needs.length > 0 ? 1 : 2;
+  for (const [i, requirement] of [...requirements.entries()].sort(([, a], [, b]) => rank(a) - rank(b))) {
+    const answer = answers[i] = await requirement.verify(material, context, sofar);
+    if (answer !== "holds" && "trusted" in answer && answer.trusted) sofar.push(answer);
+  }
+  return answers;
 }

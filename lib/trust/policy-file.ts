@@ -98,14 +98,18 @@ function read(values: readonly unknown[], place: string, own: boolean, depth = 1
     const foreign = own ? undefined : kind.ownFields?.find((field) => Object.hasOwn(value as object, field));
     if (foreign !== undefined) throw new FormatError(`${at}: it has the unknown field "${foreign}"`);
     if (depth > MAX_DEPTH) throw new FormatError(`${at} is nested too deeply`);
-    try {
-      const shape = shaped(kind.schema, value);
-      return { kind, value: shape, inner: read(kind.inner?.(shape) ?? [], `${at}.requirements`, own, depth + 1) };
-    } catch (thrown) {
-      if (!isFormatError(thrown) || thrown.message.startsWith(at)) throw thrown;
-      throw new FormatError(`${at}: ${thrown.message}`, { cause: thrown });
-    }
+    const shape = shapeOf(kind, value, at);
+    return { kind, value: shape, inner: read(kind.inner?.(shape) ?? [], `${at}.requirements`, own, depth + 1) };
   });
+}
+
+function shapeOf({ schema }: RequirementKind, value: unknown, at: string): unknown {
+  try {
+    return shaped(schema, value);
+  } catch (thrown) {
+    if (!isFormatError(thrown)) throw thrown;
+    throw new FormatError(`${at}: ${thrown.message}`, { cause: thrown });
+  }
 }
 
 function refuseOddScope(transport: string, scope: string): void {

@@ -3,11 +3,19 @@ import assert from "node:assert/strict";
 import type { Bytes } from "../../lib/base/bytes.ts";
 import { type Digest, parseDigest } from "../../lib/base/digest.ts";
 import { parseReference } from "../../lib/formats/reference.ts";
-import { type Context, evaluate, type Material, parsePolicy, prepareScope } from "../../lib/trust/mod.ts";
+import {
+  type Context,
+  type Decision,
+  evaluate,
+  type Material,
+  parsePolicy,
+  prepareScope,
+  type Requirement,
+} from "../../lib/trust/mod.ts";
 import { makeAttachment, simpleSigning } from "../lab/signing/attachments.ts";
-import { makeBundle, statement } from "../lab/signing/bundles.ts";
+import { type BundleJson, makeBundle, statement } from "../lab/signing/bundles.ts";
 import { extensions, makeCertificate, OID } from "../lab/signing/certificates.ts";
-import { makeInstance, makeSigner, SIGNED_AT } from "../lab/signing/instance.ts";
+import { IDENTITY, makeInstance, makeSigner, SIGNED_AT, trustedRoot } from "../lab/signing/instance.ts";
 import { makeKey } from "../lab/signing/keys.ts";
 
 const DIGEST = parseDigest(`sha256:${"1f".repeat(32)}`) as Digest;
@@ -22,26 +30,32 @@ interface Asked {
   image?: string;
 }
 
-/** What the policy with these requirements says: "trusted by WHOM", "waived", or why not. */
-async function ask(
-  requirements: unknown[],
-  { files = {}, material = {}, context, image = IMAGE }: Asked,
-): Promise<string> {
-  const policy = parsePolicy(encode(JSON.stringify({ default: requirements })), true),
-    reference = parseReference(image);
-  const scope = policy.scopeOf(reference);
+async function prepare(requirements: unknown[], files: Record<string, string>, image = IMAGE): Promise<Requirement[]> {
+  const policy = parsePolicy(encode(JSON.stringify({ default: requirements })), true);
+  const scope = policy.scopeOf(parseReference(image));
   assert.ok(scope);
-  const prepared = await prepareScope(scope, {
+  return await prepareScope(scope, {
     read: (path) => Promise.resolve(files[path] === undefined ? undefined : encode(files[path])),
     list: () => Promise.resolve(undefined),
   });
-  const decision = await evaluate(prepared, material, {
-    reference,
+}
+
+async function decide(
+  requirements: unknown[],
+  { files = {}, material = {}, context, image = IMAGE }: Asked,
+): Promise<Decision> {
+  return await evaluate(await prepare(requirements, files, image), material, {
+    reference: parseReference(image),
     subjects: [{ digest: DIGEST, bytes: encode("manifest") }],
     labels: {},
     now: new Date(SIGNED_AT.getTime() + DAY),
     ...context,
   });
+}
+
+/** What the policy with these requirements says: "trusted by WHOM", "waived", or why not. */
+async function ask(requirements: unknown[], asked: Asked): Promise<string> {
+  const decision = await decide(requirements, asked);
   if (decision.kind === "refused") return decision.asked.flatMap(({ refusal }) => refusal?.reason ?? []).join("; ");
   if (decision.kind === "waived") return "waived";
   const { signer } = decision.proofs[0];
@@ -152,6 +166,84 @@ Deno.test("freshness counts from what is proven, else from the image's own word,
   assert.equal(await at("1970-01-01T00:00:00Z"), "nothing says when the image was signed or made");
   assert.equal(await at(undefined), "nothing says when the image was signed or made");
   assert.match(await at("2027-01-01T00:00:00Z"), /^the image is from the future, or this machine's clock is wrong/);
+});
+
+Deno.test("freshness counts from what is proven wherever it stands in the file, and the file's order is told", async () => {
+  const instance = await makeInstance(), signer = await makeSigner(instance);
+  const identity = { subject: IDENTITY.san, issuer: IDENTITY.issuer };
+  const signed = { type: "sigstoreBundle", trustedRootPath: "/root", identity };
+  const fresh = { type: "freshness", maxAge: "30d" }, labelled = { type: "imageLabels", labels: { a: "b" } };
+  const files = { "/root": JSON.stringify(await trustedRoot(instance)), "/k": key.pem };
+  const log = { kind: "dsse 0.0.1" as const, log: instance.rekor, promised: true, proven: true };
+  const timed = await bundle({ key: signer.key, certificate: signer, log });
+  const material = { ...found("bundles", timed), ...found("attachments", await attachment()) };
+  // The image itself says nothing that counts.
+  const context = { created: new Date(0), labels: { a: "b" } };
+  const either = { type: "anyOf", requirements: [signed, labelled] };
+  for (
+    const requirements of [
+      [signed, fresh, labelled, KEYED],
+      [fresh, KEYED, labelled, signed],
+      [labelled, fresh, either],
+      [{ type: "anyOf", requirements: [fresh, { type: "reject" }] }, signed],
+    ]
+  ) {
+    const decision = await decide(requirements, { files, material, context });
+    const types = requirements.map(({ type }) => type);
+    assert.deepEqual(decision.asked.map(({ requirement, refusal }) => [requirement.type, refusal]), [
+      ...types.map((type) => [type, undefined]),
+    ]);
+    assert.ok(decision.kind === "trusted");
+    const schemes = types.flatMap((type) =>
+      type === "sigstoreSigned"
+        ? "cosign"
+        : type === "sigstoreBundle" || requirements.at(-1) === either && type === "anyOf"
+        ? "sigstore-bundle"
+        : []
+    );
+    assert.deepEqual(decision.proofs.map(({ scheme }) => scheme), schemes);
+  }
+});
+
+Deno.test("what is most likely not meant is told of requirements within others too, and of a trusted root", async () => {
+  const doubts = async (requirement: unknown, files: Record<string, string>) =>
+    (await prepare([requirement], files)).map(({ doubt }) => doubt);
+  const [whole] = await doubts(KEYED, KEY_FILE), repository = { type: "matchRepository" };
+  assert.match(whole ?? "", /^cosign signs the repository's name without a tag/);
+  assert.deepEqual(await doubts({ type: "anyOf", requirements: [BUNDLED, KEYED] }, KEY_FILE), [whole]);
+  assert.deepEqual(
+    await doubts({ type: "anyOf", requirements: [BUNDLED, { ...KEYED, signedIdentity: repository }] }, KEY_FILE),
+    [undefined],
+  );
+  const root = await trustedRoot(await makeInstance()) as BundleJson;
+  const rooted = { ...BUNDLED, trustedRootPath: "/root" };
+  assert.deepEqual(await doubts(rooted, { ...KEY_FILE, "/root": JSON.stringify(root) }), [undefined]);
+  root.tlogs[1].publicKey.keyDetails = "PKIX_ED25519_PH";
+  root.tlogs.push(root.tlogs[1]);
+  root.ctlogs[0].hashAlgorithm = "SHA2_512";
+  const files = { ...KEY_FILE, "/root": JSON.stringify(root) };
+  const told =
+    "Of its trusted root is not used: a transparency log: keys of the kind PKIX_ED25519_PH are not supported; " +
+    "a certificate log: its hash algorithm SHA2_512 is not supported.";
+  assert.deepEqual(await doubts(rooted, files), [told]);
+  assert.deepEqual(await doubts({ type: "anyOf", requirements: [rooted, KEYED] }, files), [`${told} ${whole}`]);
+});
+
+Deno.test("a fault in a requirement within others is told once, by its own place", () => {
+  const fault = (path: string) => {
+    const any = { type: "anyOf", requirements: [{ type: "freshness", maxAge: "soon" }] };
+    const policy = { default: [{ type: "reject" }], transports: { oci: { [path]: [any] } } };
+    let message = "";
+    assert.throws(() => parsePolicy(encode(JSON.stringify(policy)), true), (thrown) => {
+      message = (thrown as Error).message;
+      return true;
+    });
+    return message;
+  };
+  assert.equal(fault("/os"), 'oci."/os"[0].requirements[0]: it is malformed at "maxAge"');
+  // The place of the inner one, cut to 200 characters, does not go on where that of the outer one ends.
+  const long = `/${"a".repeat(192)}`;
+  assert.equal(fault(long), `oci."${long}"[…[0]: it is malformed at "maxAge"`);
 });
 
 Deno.test("fulcio: an e-mail address that an own CA vouches for, and Rekor's promise", async () => {

@@ -13,12 +13,14 @@ export const any: RequirementKind<z.infer<typeof schema>> = {
   own: true,
   schema,
   inner: ({ requirements }) => requirements,
-  prepare: (_value, _files, inner) =>
-    Promise.resolve({
+  prepare: (_value, _files, inner) => {
+    const doubts = [...new Set(inner.flatMap(({ doubt }) => doubt ?? []))];
+    return Promise.resolve({
       type: "anyOf",
       words: inner.map(({ words }) => words).join(", or "),
       proves: inner.every(({ proves }) => proves),
       needs: [...new Set(inner.flatMap(({ needs }): readonly Need[] => needs))],
+      doubt: doubts.length === 0 ? undefined : doubts.join(" "),
       contentTrust: inner.flatMap(({ contentTrust = [] }) => contentTrust),
       verify: async (material, context, sofar: readonly Trusted[]) => {
         const reasons: string[] = [];
@@ -29,5 +31,6 @@ export const any: RequirementKind<z.infer<typeof schema>> = {
         }
         return refusal(`it is signed in none of the accepted ways: ${reasons.join("; ")}`);
       },
-    }),
+    });
+  },
 };

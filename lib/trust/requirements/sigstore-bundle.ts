@@ -6,7 +6,7 @@ import type { KeylessPolicy } from "../keyless.ts";
 import type { ReadFile, RequirementKind } from "../requirement.ts";
 import { someBase64 } from "../shape.ts";
 import { type KeyPolicy, verifyBundle } from "../sigstore-bundle.ts";
-import { parseTrustedRoot } from "../trusted-root.ts";
+import { parseTrustedRoot, type TrustedRoot } from "../trusted-root.ts";
 import { annotationsSchema, anySigned, withAnnotations } from "./any-of.ts";
 
 const schema = z.strictObject({
@@ -32,11 +32,13 @@ export const sigstoreBundle: RequirementKind<Value> = {
   own: true,
   schema,
   prepare: async (value, { read }) => {
-    const { predicateTypes, annotations } = value, signers = await signersOf(value, read);
+    const { predicateTypes, annotations } = value, root = await rootOf(value, read);
+    const signers = await signersOf(value, root, read), unusable = [...new Set(root?.unusable)];
     return {
       type: "sigstoreBundle",
       words: `signed in a Sigstore bundle by ${value.identity?.subject ?? signers.map(nameOf).join(" or ")}`,
       proves: true,
+      doubt: unusable.length === 0 ? undefined : `Of its trusted root is not used: ${unusable.join("; ")}.`,
       needs: ["bundles"],
       verify: (material, context) =>
         anySigned(material, "bundles", context, signers, async ({ bytes }, subject, signer) => {
@@ -50,17 +52,19 @@ export const sigstoreBundle: RequirementKind<Value> = {
 const nameOf = (signer: KeyPolicy | KeylessPolicy) =>
   "identity" in signer ? signer.identity.san : `the key ${signer.key.fingerprint}`;
 
-async function signersOf(
-  value: Value,
-  read: ReadFile,
-): Promise<(KeyPolicy | KeylessPolicy)[]> {
-  const { keyPath, keyPaths, keyData, keyDatas, trustedRootPath, trustedRootData, identity, rsaPss } = value;
+async function rootOf({ trustedRootPath, trustedRootData }: Value, read: ReadFile): Promise<TrustedRoot | undefined> {
   const named = [trustedRootPath, trustedRootData].filter((one) => one !== undefined).length;
   if (named > 1) throw new FormatError("the trusted root must be named in one way, trustedRootPath or trustedRootData");
   const bytes = trustedRootPath !== undefined ? await present(trustedRootPath, read) : trustedRootData;
-  const root = bytes === undefined
-    ? undefined
-    : await placed(trustedRootPath ?? "trustedRootData", () => parseTrustedRoot(bytes));
+  if (bytes === undefined) return undefined;
+  return await placed(trustedRootPath ?? "trustedRootData", () => parseTrustedRoot(bytes));
+}
+
+async function signersOf(
+  { keyPath, keyPaths, keyData, keyDatas, identity, rsaPss }: Value,
+  root: TrustedRoot | undefined,
+  read: ReadFile,
+): Promise<(KeyPolicy | KeylessPolicy)[]> {
   if (identity !== undefined) {
     if (root === undefined) {
       throw new FormatError("an identity needs a trusted root (trustedRootPath or trustedRootData)");
