@@ -69,7 +69,13 @@ export class EndpointClient {
   ): Promise<CosError> {
     const said = await serverMessage(response, from.host, this.transport.stallLimit, signal);
     const { status } = response, { subject, who } = this.options, words = said === "" ? "" : `: ${said}`;
-    if (what === "list" || status === 404 && what === "manifest") {
+    // 404 is what the specification says of lists; older registries know no such path, or no such method.
+    if (what === "list" && [404, 400, 405].includes(status)) {
+      return new CosError("IMAGE_NOT_FOUND", `Cannot find what belongs to ${subject}: ${who} has no list of it.`, {
+        hint: "Ask whoever runs the registry whether it keeps lists of referrers (OCI distribution-spec 1.1).",
+      });
+    }
+    if (status === 404 && what === "manifest") {
       return new CosError("IMAGE_NOT_FOUND", `Cannot find ${subject}: ${who} has no such image.`, {
         hint: "Check the repository's name and the tag; some registries say this too where a login is needed.",
       });

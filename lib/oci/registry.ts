@@ -67,7 +67,7 @@ export class RegistrySource implements ImageSource {
   }
 
   async tagged(tag: string, signal?: AbortSignal): Promise<FetchedManifest | undefined> {
-    return await orNothing(() => this.#manifest(tag, undefined, signal, "may be missing"));
+    return await orNothing(() => this.#manifest(tag, undefined, signal, true));
   }
 
   async referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[] | undefined> {
@@ -85,19 +85,21 @@ export class RegistrySource implements ImageSource {
   /** OCI distribution-spec 1.1, "Listing Referrers". Nothing is asked for by type: registries may ignore it. */
   async *#listed(client: EndpointClient, digest: Digest, signal?: AbortSignal): AsyncGenerator<Descriptor[]> {
     const all: Descriptor[] = [], what = `the list of what belongs to ${this.name}`, seen = new Set<string>();
-    let page: URLSearchParams | undefined;
-    for (;;) {
+    const read = async (page: URLSearchParams | undefined) => {
       const answer = await client.get("referrers", digest, { Accept: MEDIA_TYPES.ociIndex }, signal, page);
-      const { response, from } = answer, { status } = response;
-      // 404 is what the specification says; older registries know no such path, or no such method.
-      if (status === 404 || status === 400 || status === 405) throw await client.failure(answer, "list", signal);
-      if (status !== 200) throw await client.failure(answer, "manifest", signal);
+      const { response, from } = answer;
+      if (response.status !== 200) throw await client.failure(answer, "list", signal);
       await client.refuseEncoded(answer, "list");
       const next = nextPage(response.headers.get("link"), from);
       const bytes = await readAll(response, from.host, MAX_MANIFEST, what, this.#transport.stallLimit, signal);
       const parsed = parseManifest(bytes, undefined, what);
       if (parsed.kind !== "index") throw client.error("it sent a manifest in place of a list");
-      all.push(...parsed.index.manifests);
+      return { manifests: parsed.index.manifests, next };
+    };
+    let page: URLSearchParams | undefined;
+    for (;;) {
+      const asked = page, { manifests, next } = await this.#transport.again(() => read(asked), signal);
+      all.push(...manifests);
       if (next === undefined || all.length >= MAX_REFERRERS || seen.has(next.toString())) break;
       seen.add(next.toString());
       page = next;
@@ -158,12 +160,12 @@ export class RegistrySource implements ImageSource {
     }
   }
 
-  /** @param expected its digest, where it is known before. */
+  /** @param expected its digest, where it is known before. @param optional that it is not there is no reason to warn. */
   async #manifest(
     name: string,
     expected: Digest | undefined,
     signal?: AbortSignal,
-    missing: "is an error" | "may be missing" = "is an error",
+    optional = false,
   ): Promise<FetchedManifest> {
     const clients = this.#asked(expected !== undefined), what = `the manifest of ${this.name}`;
     const transport = this.#transport;
@@ -179,7 +181,7 @@ export class RegistrySource implements ImageSource {
     for await (
       const found of this.#firstOf(clients, signal, async function* (client) {
         yield await transport.again(() => read(client), signal);
-      }, missing === "may be missing")
+      }, optional)
     ) return found;
     throw new Error("an endpoint gives a manifest or throws");
   }

@@ -6,8 +6,8 @@ import type { ResolvedImage } from "../../lib/oci/pull.ts";
 import { resolveImage } from "../../lib/oci/pull.ts";
 import { attachedSignatures, referringSignatures } from "../../lib/oci/signatures.ts";
 import { rejectionOf } from "../lab/expect.ts";
-import { body, error, type FakeRegistry, fakeRegistry } from "../lab/fake-registry.ts";
-import { endpointOf, type PullOptions, sourceOf, textsOf } from "../lab/pulling.ts";
+import { body, cutBody, error, type FakeRegistry, fakeRegistry } from "../lab/fake-registry.ts";
+import { endpointOf, type PullOptions, sourceOf, TestClock, textsOf } from "../lab/pulling.ts";
 
 const OCI = "application/vnd.oci.image.";
 const MANIFEST = { schemaVersion: 2, mediaType: `${OCI}manifest.v1+json` },
@@ -92,6 +92,46 @@ Deno.test("without a list, the index at the tag that takes its place is read; wi
   // A registry that does not answer says nothing about signatures.
   registry.answer = (_request, url) => url.pathname.includes("/referrers/") ? error(403, "DENIED", "no") : undefined;
   assert.equal((await rejectionOf(() => found(target))).code, "UNAUTHORIZED");
+});
+
+Deno.test("a list that breaks in the middle is asked for again, page by page, and not for ever", async () => {
+  await using registry = fakeRegistry();
+  const clock = new TestClock(), events: CosEvent[] = [], target = await image(registry, { clock, events });
+  const one = artifact(registry, target.digest, "one"), two = artifact(registry, target.digest, "two");
+  const asked: string[] = [],
+    page = (manifests: unknown[]) => new TextEncoder().encode(JSON.stringify({ ...INDEX, manifests }));
+  let cuts = 2;
+  registry.answer = (_request, url) => {
+    if (!url.pathname.includes("/referrers/")) return undefined;
+    asked.push(url.search);
+    if (url.search === "") {
+      return body(page([one]), { headers: { link: `</v2/os/referrers/${target.digest}?last=a>; rel="next"` } });
+    }
+    return cuts-- > 0 ? cutBody(page([two])) : body(page([two]));
+  };
+  assert.deepEqual(await found(target), { layers: ["one", "two"], faults: [] });
+  assert.deepEqual(asked, ["", "?last=a", "?last=a", "?last=a"]);
+  assert.deepEqual(clock.seconds, [1, 2]);
+  assert.deepEqual(textsOf(events, "warning"), []);
+  cuts = 99;
+  assert.equal((await rejectionOf(() => found(target))).code, "REGISTRY_UNREACHABLE");
+  assert.deepEqual(clock.seconds, [1, 2, 1, 2]);
+});
+
+Deno.test("that a mirror has no list is told in words of its own, where the registry's answer is an error", async () => {
+  await using mirror = fakeRegistry();
+  await using registry = fakeRegistry();
+  const endpoints = [endpointOf(mirror.host, "os"), endpointOf(registry.host, "os")];
+  await image(mirror);
+  const target = await image(registry, { endpoints });
+  mirror.answer = (_request, url) => url.pathname.includes("/referrers/") ? error(404, "X", "x") : undefined;
+  registry.answer = (_request, url) => url.pathname.includes("/referrers/") ? error(418, "X", "no tea") : undefined;
+  const name = `${registry.host}/os:v1`, { code, message } = await rejectionOf(() => found(target));
+  assert.deepEqual([code, message], [
+    "REGISTRY_ERROR",
+    `Cannot pull ${name}: ${registry.host} answered the request for a list with status 418: no tea. ` +
+    `Before that: Cannot find what belongs to ${name}: ${mirror.host} has no list of it.`,
+  ]);
 });
 
 Deno.test("a list that lies: of another image, other bytes, too long, no artifact, no signature", async () => {
