@@ -4,9 +4,7 @@
  */
 import * as z from "zod/mini";
 import { checked, malformed } from "./configuration.ts";
-
-// Imported like this, scripts/build can take it out of what is parsed at every start.
-const { load, YAMLException } = await import("js-yaml");
+import { parseTypedYaml } from "./yaml.ts";
 
 const scope = z.looseObject({ "use-sigstore-attachments": z.optional(z.boolean()) });
 const file = z.looseObject({
@@ -32,20 +30,9 @@ export function parseRegistriesD(files: readonly { path: string; text: string }[
     attachments.set(name, value?.["use-sigstore-attachments"] === true);
   };
   for (const { path, text } of files) {
-    // A file of comments alone is an empty one.
-    const blank = text.replace(/^\s*(?:#.*|---)?$/gm, "").trim() === "";
-    const value = checked(file, blank ? {} : parseYaml(text, path), path);
+    const value = checked(file, parseTypedYaml(text, path), path);
     if (value["default-docker"] !== undefined) define("", value["default-docker"], path);
     for (const [name, entry] of Object.entries(value.docker ?? {})) define(name, entry, path);
   }
   return { attachments };
-}
-
-function parseYaml(text: string, path: string): unknown {
-  try {
-    return load(text, { maxAliases: 1000 });
-  } catch (thrown) {
-    if (!(thrown instanceof YAMLException)) throw thrown;
-    throw malformed(path, `it is no YAML: ${thrown.reason}`, thrown.mark && thrown.mark.line + 1, thrown);
-  }
 }

@@ -1,4 +1,4 @@
-/** YAML of settings, in which everything stays text (who reads a value says what it must be), and of documents that are written again. */
+/** YAML of settings, in which everything stays text (who reads a value says what it must be), and of documents with types. */
 import { malformed } from "./configuration.ts";
 
 // Imported like this, scripts/build can take it out of what is parsed at every start.
@@ -17,7 +17,7 @@ export function isNothing(value: unknown): boolean {
   return value === "" || value === "~" || value === "null";
 }
 
-/** With numbers, truth and nothing as YAML 1.2 has them; for a document that is written again. Throws `CONFIGURATION`. */
+/** With numbers, truth and nothing as YAML 1.2 has them. Throws `CONFIGURATION`. */
 export function parseTypedYaml(content: string, path: string): unknown {
   return isBlank(content) ? {} : reading(path, () => load(content, { maxAliases: 1000 }));
 }
