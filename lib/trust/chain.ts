@@ -20,6 +20,8 @@ export interface Period {
   end?: Date;
 }
 
+export const ALWAYS: Period = { start: new Date(0) };
+
 /** Who is trusted to vouch: the last certificates count by themselves, what stands between must be signed by them. */
 export interface Authority {
   anchors: Certificate[];
@@ -119,6 +121,22 @@ export async function findPath(
     if (isFormatError(thrown)) return void why(displayText(thrown.message));
     throw thrown;
   }
+}
+
+/** From a signer's certificate by the first authority that it leads to. */
+export async function signerPath(
+  leaf: Certificate,
+  untrusted: readonly Certificate[],
+  authorities: readonly Authority[],
+  times: readonly Date[],
+): Promise<Certificate[]> {
+  let reason = "no certificate authority is trusted";
+  for (const authority of authorities) {
+    const request = { leaf, untrusted, authority, times, purpose: PURPOSE.codeSigning };
+    const path = await findPath(request, (why) => reason = why);
+    if (path !== undefined) return path;
+  }
+  return refuse(`the signer's certificate cannot be trusted: ${reason}`);
 }
 
 /** Whether its names, constraints and usages allow a certificate to be the issuer of the path's last one. */

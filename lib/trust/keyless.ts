@@ -3,8 +3,7 @@
  * time. The order is the one in which each step may rest on the steps before it.
  */
 import type { Bytes } from "../base/bytes.ts";
-import type { Certificate } from "../formats/x509.ts";
-import { findPath, parseChain, PURPOSE } from "./chain.ts";
+import { parseChain, signerPath } from "./chain.ts";
 import { verifyIdentity, type WantedIdentity } from "./identity.ts";
 import { notSignedBy, publicKeyOf, verifySignature } from "./keys.ts";
 import { compareEntry, type Logged } from "./log-body.ts";
@@ -53,7 +52,7 @@ export async function verifyKeyless(
   const times = await provenTimes(signature.signature, witnesses, root);
   const [time] = times;
   if (time === undefined) return refuse("nothing proves when the signature was made");
-  const path = await pathOf(leaf, above, times, root);
+  const path = await signerPath(leaf, above, root.certificateAuthorities, times);
   if (!policy.withoutCertificateLog) await verifyPromises(leaf, path[1] ?? leaf, root.certificateLogs);
   const identity = verifyIdentity(leaf, policy.identity);
   await verifyEntries(logged, witnesses, root, times);
@@ -91,19 +90,4 @@ export async function verifyEntries(
     }
     await compareEntry(entry.body, logged, entry.told);
   }
-}
-
-async function pathOf(
-  leaf: Certificate,
-  untrusted: readonly Certificate[],
-  times: readonly Date[],
-  root: TrustedRoot,
-): Promise<Certificate[]> {
-  let reason = "no certificate authority is trusted";
-  for (const authority of root.certificateAuthorities) {
-    const request = { leaf, untrusted, authority, times, purpose: PURPOSE.codeSigning };
-    const path = await findPath(request, (why) => reason = why);
-    if (path !== undefined) return path;
-  }
-  return refuse(`the signer's certificate cannot be trusted: ${reason}`);
 }

@@ -1,7 +1,7 @@
 /** Signatures by a certificate of the operator's own CA (`pki` in containers-policy.json(5)): valid now, for the name that is asked for. */
 import type { Bytes } from "../base/bytes.ts";
 import type { Certificate } from "../formats/x509.ts";
-import { findPath, parseChain, PURPOSE } from "./chain.ts";
+import { ALWAYS, parseChain, signerPath } from "./chain.ts";
 import { notSignedBy, publicKeyOf, verifySignature } from "./keys.ts";
 import { refuse, type Trusted } from "./verdict.ts";
 
@@ -25,12 +25,8 @@ export async function verifyPki(
   const { roots, intermediates, email, hostname, now } = policy, [leaf, ...above] = parseChain(certificates);
   if (leaf === undefined) return refuse("the signature brings no certificate");
   // Which certificates are roots is the policy's word, whoever issued them.
-  const authority = { anchors: [...roots], intermediates: [...intermediates], validFor: { start: new Date(0) } };
-  let reason = "";
-  const request = { leaf, untrusted: above, authority, times: [now], purpose: PURPOSE.codeSigning };
-  if (await findPath(request, (why) => reason = why) === undefined) {
-    refuse(`the signer's certificate cannot be trusted: ${reason}`);
-  }
+  const authority = { anchors: [...roots], intermediates: [...intermediates], validFor: ALWAYS };
+  await signerPath(leaf, above, [authority], [now]);
   const names = (kind: "email" | "dns") =>
     leaf.alternativeNames.filter((name) => name.kind === kind).map(({ value }) => value);
   if (email !== undefined && !names("email").includes(email)) {

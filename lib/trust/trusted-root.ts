@@ -9,7 +9,7 @@ import { encodeDer, TAG } from "../formats/der.ts";
 import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { pemBlocks } from "../formats/pem.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../formats/x509.ts";
-import { type Authority, MAX_CHAIN, type Period } from "./chain.ts";
+import { ALWAYS, type Authority, MAX_CHAIN, type Period } from "./chain.ts";
 import { digestOf, type PublicKey, publicKeyOf } from "./keys.ts";
 import type { LogKey } from "./log-keys.ts";
 import { base64, maybe, parseShape, someBase64 } from "./shape.ts";
@@ -113,8 +113,6 @@ export function authorityOfPem(pem: string): Authority {
 export async function logOfKey(key: PublicKey): Promise<LogKey> {
   return { key, id: await digestOf("SHA-256", key.spki), validFor: ALWAYS };
 }
-
-const ALWAYS: Period = { start: new Date(0) };
 
 async function logOf(member: z.infer<typeof log>): Promise<LogKey> {
   const { baseUrl, hashAlgorithm, publicKey, logId, checkpointKeyId } = member;

@@ -1,7 +1,7 @@
 /** Whom the policy trusts at first contact: nobody is believed only because he came first. */
 import { sameBytes } from "../../base/bytes.ts";
 import type { Certificate } from "../../formats/x509.ts";
-import { findPath, PURPOSE } from "../chain.ts";
+import { ALWAYS, findPath, PURPOSE } from "../chain.ts";
 import { isFor } from "./common-name.ts";
 import { keyIdOf, type RoleKey } from "./keys.ts";
 
@@ -24,7 +24,7 @@ export async function isPinned(pin: Pin, { id, key, certificates }: RoleKey, now
   // Notary's own lists show a root key by the id that it has without its certificate.
   if ("keyIds" in pin) return pin.keyIds.includes(id) || pin.keyIds.includes(await keyIdOf(key.kind, key.spki));
   if ("certificates" in pin) return pin.certificates.some(({ der }) => sameBytes(der, leaf.der));
-  const authority = { anchors: [...pin.authorities], intermediates: [], validFor: { start: new Date(0) } };
+  const authority = { anchors: [...pin.authorities], intermediates: [], validFor: ALWAYS };
   const request = { leaf, untrusted, authority, purpose: PURPOSE.codeSigning, times: [now] };
   return await findPath(request, () => undefined) !== undefined;
 }

@@ -1,7 +1,7 @@
 /** Whether a Notary Project signature counts (trust-store-trust-policy.md, "Signature Verification"). No network is asked. */
 import { type Bytes, sameBytes } from "../../base/bytes.ts";
 import type { Certificate } from "../../formats/x509.ts";
-import { parseChain, PURPOSE } from "../chain.ts";
+import { ALWAYS, parseChain, PURPOSE } from "../chain.ts";
 import { notSignedBy, publicKeyOf, verifyRawSignature } from "../keys.ts";
 import type { Subject } from "../sigstore-bundle.ts";
 import { verifyTimestamp } from "../timestamp.ts";
@@ -126,7 +126,7 @@ async function verifySigningTime(
     return {};
   }
   if (timestamp === undefined) return refuse("the signature has no timestamp, and the policy wants one");
-  const authority = { anchors: [...policy.store.tsa], intermediates: [], validFor: { start: new Date(0) } };
+  const authority = { anchors: [...policy.store.tsa], intermediates: [], validFor: ALWAYS };
   const { time, accuracy, path: stampers } = await verifyTimestamp(timestamp, signature, [authority]);
   verifyUsage(stampers, PURPOSE.timeStamping);
   verifyValid(chain, [new Date(+time - accuracy), new Date(+time + accuracy)], "when it signed");
