@@ -7,7 +7,7 @@ import { MAX_CHAIN } from "./chain.ts";
 import { MAX_WITNESSES, type Witnesses } from "./keyless.ts";
 import type { Hash } from "./keys.ts";
 import { checkedHashes, type LogEntry } from "./log-entry.ts";
-import { base64, count, maybe, parseShape, someBase64 } from "./shape.ts";
+import { base64, count, hashName, maybe, parseShape, someBase64 } from "./shape.ts";
 
 /** The largest hold attestations. Bytes. */
 export const MAX_BUNDLE = 8 * 1024 * 1024;
@@ -27,8 +27,6 @@ const VERSIONS: Record<string, 1 | 2 | 3> = {
   "application/vnd.dev.sigstore.bundle+json;version=0.3": 3,
   "application/vnd.dev.sigstore.bundle.v0.3+json": 3,
 };
-
-const HASHES = { SHA2_256: "SHA-256", SHA2_384: "SHA-384", SHA2_512: "SHA-512" } as const;
 
 const raw = z.strictObject({ rawBytes: someBase64 });
 const proof = z.strictObject({
@@ -66,7 +64,7 @@ const schema = z.strictObject({
   mediaType: z.string(),
   verificationMaterial: material,
   messageSignature: maybe(z.strictObject({
-    messageDigest: z.strictObject({ algorithm: z.enum(["SHA2_256", "SHA2_384", "SHA2_512"]), digest: someBase64 }),
+    messageDigest: z.strictObject({ algorithm: hashName, digest: someBase64 }),
     signature: someBase64,
   })),
   dsseEnvelope: maybe(z.strictObject({
@@ -110,7 +108,7 @@ function contentOf({ messageSignature, dsseEnvelope }: z.infer<typeof schema>): 
     return { kind: "envelope", payload, payloadType, signature: sig };
   }
   const { messageDigest: { algorithm, digest }, signature } = messageSignature as NonNullable<typeof messageSignature>;
-  return { kind: "message", hash: HASHES[algorithm], digest, signature };
+  return { kind: "message", hash: algorithm, digest, signature };
 }
 
 function certificatesOf(

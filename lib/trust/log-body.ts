@@ -10,7 +10,7 @@ import { FormatError } from "../formats/format-error.ts";
 import { pemBlocks } from "../formats/pem.ts";
 import { digestOf, type Hash } from "./keys.ts";
 import { MAX_ENTRY } from "./log-entry.ts";
-import { base64, hex, parseShape } from "./shape.ts";
+import { base64, hashName, hex, parseShape } from "./shape.ts";
 import { reading, refuse } from "./verdict.ts";
 
 /** What an entry must be about. */
@@ -35,12 +35,10 @@ interface Entry {
 }
 
 const hexDigest = z.object({ algorithm: z.literal("sha256"), value: hex });
-const digest = z.object({ algorithm: z.enum(["SHA2_256", "SHA2_384", "SHA2_512"]), digest: base64 });
+const digest = z.object({ algorithm: hashName, digest: base64 });
 const raw = z.object({ rawBytes: base64 });
 const verifier = z.object({ keyDetails: z.string(), x509Certificate: z.optional(raw), publicKey: z.optional(raw) });
 const signature = z.object({ content: base64, verifier });
-
-const HASHES = { SHA2_256: "SHA-256", SHA2_384: "SHA-384", SHA2_512: "SHA-512" } as const;
 
 /** By kind and version. Rekor's second version has those of 0.0.2 but `intoto`. */
 const bodies = z.union([
@@ -149,7 +147,7 @@ function entryOf2(
   return {
     signature: content,
     digest: data.digest,
-    hash: HASHES[data.algorithm],
+    hash: data.algorithm,
     of,
     verifier: certificate === undefined
       ? { key: (key as typeof raw._zod.output).rawBytes }

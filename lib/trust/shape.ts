@@ -5,6 +5,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { decodeBase64 } from "../formats/base64.ts";
 import { FormatError, isFormatError } from "../formats/format-error.ts";
 import { parseStrictJson } from "../formats/strict-json.ts";
+import type { Hash } from "./keys.ts";
 
 /** Base64 in the document, bytes in the result. */
 export const base64 = z.pipe(
@@ -24,6 +25,26 @@ export const hex = z.pipe(
 export const count = z.pipe(
   z.union([z.string().check(z.regex(/^(?:0|[1-9]\d{0,15})$/)), z.int().check(z.nonnegative())]),
   z.transform(Number),
+);
+
+/** RFC 3339, as Go writes it: with nanoseconds, and the writer's own offset. */
+export const time = z.pipe(
+  z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/)),
+  z.transform((text, context): Date => {
+    const date = new Date(text), sameDay = new Date(`${text.slice(0, 10)}T00:00:00Z`);
+    // What rolled over was no date: a 31st of April.
+    if (!Number.isNaN(+date) && !Number.isNaN(+sameDay) && sameDay.toISOString().startsWith(text.slice(0, 10))) {
+      return date;
+    }
+    context.issues.push({ code: "custom", input: text, message: "it is no time" });
+    return new Date(0);
+  }),
+);
+
+/** The names that Sigstore's messages have for hash algorithms (`HashAlgorithm` in sigstore/protobuf-specs). */
+export const hashName = z.pipe(
+  z.enum(["SHA2_256", "SHA2_384", "SHA2_512"]),
+  z.transform((name) => `SHA-${name.slice(5)}` as Hash),
 );
 
 /** Protocol Buffers may write `null` for what is not there. */

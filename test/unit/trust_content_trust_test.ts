@@ -373,6 +373,18 @@ Deno.test("what has expired is refused: each document, at the second that it say
   }
 });
 
+Deno.test("what expires on a day that there is not is refused", async () => {
+  for (const expires of ["2027-02-29T00:00:00Z", "2027-04-31T00:00:00+02:00", "2027-13-01T00:00:00Z"]) {
+    const files = await makeTrust({
+      ...PLAIN,
+      change: (name, signed) => {
+        if (name === "timestamp") signed.expires = expires;
+      },
+    });
+    assert.match((await ask(files)).said, /^the timestamp of .*malformed at "expires"$/);
+  }
+});
+
 Deno.test("nothing older than what was seen, and no other root in its place", async () => {
   const releases = { keys: [delegate], targets: { v1: MANIFEST } };
   const spec: TrustSpec = { ...PLAIN, releases }, old = await makeTrust(spec);

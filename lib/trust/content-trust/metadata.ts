@@ -7,7 +7,7 @@ import * as z from "zod/mini";
 import type { Bytes } from "../../base/bytes.ts";
 import { FormatError } from "../../formats/format-error.ts";
 import { parseStrictJson } from "../../formats/strict-json.ts";
-import { maybe, shaped, someBase64 } from "../shape.ts";
+import { maybe, shaped, someBase64, time } from "../shape.ts";
 
 /** Keys of one role, and signatures under one document; real ones have one to five. */
 const MAX_KEYS = 64;
@@ -22,16 +22,6 @@ export const MOST = {
 const keyId = z.string().check(z.regex(/^[0-9a-f]{64}$/));
 const count = z.int().check(z.positive());
 const keyIds = z.array(keyId).check(z.minLength(1), z.maxLength(MAX_KEYS));
-
-/** Go writes nanoseconds, and older clients their own zone. */
-const time = z.pipe(
-  z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/)),
-  z.transform((text, context): Date => {
-    const date = new Date(text);
-    if (Number.isNaN(date.getTime())) context.issues.push({ code: "custom", input: text, message: "it is no time" });
-    return date;
-  }),
-);
 
 const key = z.strictObject({
   keytype: z.string(),

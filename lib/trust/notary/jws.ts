@@ -3,22 +3,9 @@ import * as z from "zod/mini";
 import { decodeBase64Url } from "../../formats/base64.ts";
 import { FormatError } from "../../formats/format-error.ts";
 import { MAX_CHAIN } from "../chain.ts";
-import { parseShape, someBase64 } from "../shape.ts";
+import { parseShape, someBase64, time } from "../shape.ts";
 import { type Envelope, headerSchema, MAX_ENVELOPE, NAME } from "./envelope.ts";
 
-/** RFC 3339, as Go writes it: with the signer's own offset. */
-const time = z.pipe(
-  z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/)),
-  z.transform((text, context) => {
-    const date = new Date(text), sameDay = new Date(`${text.slice(0, 10)}T00:00:00Z`);
-    // What rolled over was no date: a 31st of April.
-    if (!Number.isNaN(+date) && !Number.isNaN(+sameDay) && sameDay.toISOString().startsWith(text.slice(0, 10))) {
-      return date;
-    }
-    context.issues.push({ code: "custom", input: text, message: "it is no time" });
-    return new Date(0);
-  }),
-);
 const header = headerSchema(time);
 const envelope = z.strictObject({
   payload: z.string(),
