@@ -28,8 +28,8 @@ function registryScopes({ host, repository, tag, digest }: RegistryReference): s
   const scopes = [
     ...digest === undefined ? [] : [`${name}@${digest}`],
     ...tag === undefined || digest !== undefined ? [] : [`${name}:${tag}`],
+    ...pathScopes(name),
   ];
-  for (let at = name.length; at > 0; at = name.lastIndexOf("/", at - 1)) scopes.push(name.slice(0, at));
   let domain = host.replace(/:[0-9]+$/, "");
   for (let dot = domain.indexOf("."); dot >= 0; dot = domain.indexOf(".")) {
     domain = domain.slice(dot + 1);
@@ -38,7 +38,7 @@ function registryScopes({ host, repository, tag, digest }: RegistryReference): s
   return scopes;
 }
 
-/** The path and the directories above it, without the root. It must be absolute. */
+/** The path or name, and what is above it: of an absolute path without the root. */
 function pathScopes(path: string): string[] {
   const scopes: string[] = [];
   for (let at = path.length; at > 0; at = path.lastIndexOf("/", at - 1)) scopes.push(path.slice(0, at));
