@@ -14,6 +14,8 @@ export function concatBytes(...parts: readonly Uint8Array[]): Bytes {
 }
 
 /** Not in constant time: nothing that is compared here is a secret. */
-export function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
-  return one.length === other.length && one.every((byte, i) => byte === other[i]);
+export function sameBytes(one: ArrayLike<number>, other: ArrayLike<number>): boolean {
+  if (one.length !== other.length) return false;
+  for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) return false;
+  return true;
 }

@@ -1,4 +1,5 @@
 /** The superblock of btrfs (Linux, include/uapi/linux/btrfs_tree.h, `struct btrfs_super_block`), as far as mending it needs. */
+import { sameBytes } from "../base/bytes.ts";
 import { crc32c } from "./crc32c.ts";
 
 /** Bytes from the filesystem's start: the one that the kernel mounts by, and its first copy. */
@@ -18,7 +19,8 @@ const CRC32C = 0;
  */
 export function mendedBtrfsSuperblock(first: Uint8Array, copy: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
   if (!isBtrfs(first) || isWhole(first) || !isBtrfs(copy) || !isWhole(copy)) return undefined;
-  for (let at = FSID_AT; at < FSID_AT + FSID_SIZE; at++) if (first[at] !== copy[at]) return undefined;
+  const fsid = (bytes: Uint8Array) => bytes.subarray(FSID_AT, FSID_AT + FSID_SIZE);
+  if (!sameBytes(fsid(first), fsid(copy))) return undefined;
   const mended = new Uint8Array(copy), view = new DataView(mended.buffer);
   view.setBigUint64(BYTENR_AT, BigInt(BTRFS_SUPERBLOCK_OFFSET), true);
   view.setUint32(0, sumOf(mended), true);

@@ -1,6 +1,6 @@
 /** `config.yaml` of elemental-cli (to its v0.3), and the same values by the path of their keys: `upgrade.system.uri`. */
 import { malformed } from "./configuration.ts";
-import { isNothing, parseYaml } from "./yaml.ts";
+import { isNothing, isTable, parseYaml } from "./yaml.ts";
 
 /** The values at these places, as text. Throws `CONFIGURATION`, also for a list or a table where a value belongs. */
 export function readYamlValues(content: string, path: string, keys: readonly string[]): Map<string, string> {
@@ -18,8 +18,4 @@ export function readYamlValues(content: string, path: string, keys: readonly str
 function valueAt(table: unknown, [key = "", ...rest]: readonly string[]): unknown {
   const value = isTable(table) && Object.hasOwn(table, key) ? table[key] : undefined;
   return rest.length === 0 || value === undefined ? value : valueAt(value, rest);
-}
-
-function isTable(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

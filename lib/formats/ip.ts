@@ -45,10 +45,6 @@ export function parseNetwork(text: string): Network | undefined {
   return ip === undefined || bits > ip.length * 8 ? undefined : { ip, bits };
 }
 
-export function sameIp(one: Ip, other: Ip): boolean {
-  return one.length === other.length && one.every((byte, i) => byte === other[i]);
-}
-
 export function inNetwork(ip: Ip, network: Network): boolean {
   if (ip.length !== network.ip.length) return false;
   for (let i = 0, left = network.bits; left > 0; i++, left -= 8) {

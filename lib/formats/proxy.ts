@@ -3,8 +3,9 @@
  * tools on these machines follow, so that one setting serves them all.
  */
 import { displayText } from "../base/byte-string.ts";
+import { sameBytes } from "../base/bytes.ts";
 import { CosError } from "../base/errors.ts";
-import { inNetwork, type Ip, isLoopbackIp, type Network, parseIp, parseNetwork, sameIp } from "./ip.ts";
+import { inNetwork, type Ip, isLoopbackIp, type Network, parseIp, parseNetwork } from "./ip.ts";
 
 /** What the environment says; empty where a variable is not set. */
 export interface ProxyVariables {
@@ -110,7 +111,7 @@ function exceptions(noProxy: string): (host: string, port: string) => boolean {
     const host = hostname.replace(/^\[|\]$/g, "").toLowerCase(), ip = parseIp(host);
     if (all || host === "localhost" || (ip !== undefined && isLoopbackIp(ip))) return true;
     const addressed = ip !== undefined && (networks.some((network) => inNetwork(ip, network)) ||
-      addresses.some((a) => sameIp(a.ip, ip) && (a.port === "" || a.port === port)));
+      addresses.some((a) => sameBytes(a.ip, ip) && (a.port === "" || a.port === port)));
     // The names' rules are about text, and an address is text as well.
     return addressed ||
       hosts.some((rule) =>

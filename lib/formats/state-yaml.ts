@@ -3,7 +3,7 @@
  * lies in which slot. What stands in it that is not known here is kept.
  */
 import { malformed } from "./configuration.ts";
-import { parseTypedYaml, printYaml } from "./yaml.ts";
+import { isTable, parseTypedYaml, printYaml } from "./yaml.ts";
 
 type Table = Record<string, unknown>;
 type Slot = "active" | "passive";
@@ -51,11 +51,11 @@ export function withSlots(
   now: Record<Slot, SlotContent | undefined>,
   date: string,
 ): StateYaml {
-  const copy = structuredClone(document), state = tableAt(copy, ["state"], true) ?? {};
+  const copy = structuredClone(document), state = madeAt(copy, ["state"]);
   const before = structuredClone(state);
   for (const slot of ["active", "passive"] as const) {
     const content = now[slot], { label } = tableIn(before, slot) ?? {};
-    const entry = content === undefined ? {} : entryOf(content, before, tableAt(copy, ["recovery", "recovery"], false));
+    const entry = content === undefined ? {} : entryOf(content, before, tableAt(copy, ["recovery", "recovery"]));
     delete entry["label"];
     state[slot] = { ...entry, ...typeof label === "string" && label !== "" && { label } };
   }
@@ -69,7 +69,7 @@ export function withRecovery(
   fs: "ext2" | "squashfs",
   date: string,
 ): StateYaml {
-  const copy = structuredClone(document), recovery = tableAt(copy, ["recovery"], true) ?? {};
+  const copy = structuredClone(document), recovery = madeAt(copy, ["recovery"]);
   const { label } = tableIn(recovery, "recovery") ?? {};
   recovery["recovery"] = {
     ...entryOfInstalled(installed),
@@ -82,7 +82,7 @@ export function withRecovery(
 /** Fills in labels that are missing. */
 function labelled(document: Table): Table {
   for (const [path, label, always] of LABELS) {
-    const table = tableAt(document, path, always);
+    const table = always ? madeAt(document, path) : tableAt(document, path);
     if (table !== undefined && table["fs"] !== "squashfs" && !table["label"]) table["label"] = label;
   }
   return document;
@@ -100,21 +100,16 @@ function entryOfInstalled({ source, digest }: Installed): Table {
   return { source, ...digest !== undefined && { "source-metadata": { digest } } };
 }
 
-function tableAt(document: Table, path: readonly string[], make: boolean): Table | undefined {
-  let table = document;
-  for (const key of path) {
-    const next = tableIn(table, key);
-    if (next === undefined && !make) return undefined;
-    table = next ?? (table[key] = {} as Table) as Table;
-  }
-  return table;
+function tableAt(document: Table, path: readonly string[]): Table | undefined {
+  return path.reduce<Table | undefined>((table, key) => table && tableIn(table, key), document);
+}
+
+/** As above; what of it is not there is made. */
+function madeAt(document: Table, path: readonly string[]): Table {
+  return path.reduce((table, key) => tableIn(table, key) ?? (table[key] = {} as Table) as Table, document);
 }
 
 function tableIn(table: Table, key: string): Table | undefined {
   const value = Object.hasOwn(table, key) ? table[key] : undefined;
   return isTable(value) ? value : undefined;
-}
-
-function isTable(value: unknown): value is Table {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -12,6 +12,10 @@ export function parseYaml(content: string, path: string): unknown {
   return isBlank(content) ? {} : reading(path, () => load(content, { schema: SCHEMA, maxAliases: 1000 }));
 }
 
+export function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** The words for nothing, in a document where all is text. */
 export function isNothing(value: unknown): boolean {
   return value === "" || value === "~" || value === "null";
