@@ -96,7 +96,7 @@ function settle<T>(kind: SettingKind<T>, weakFirst: readonly SettingsSource[]): 
 function wordsOf({ key, value }: Statement, place: Place): string {
   const shown = displayText(value, 300);
   if (place === "flags") return value === "true" ? key : `${key} ${shown}`;
-  return place === "environment" || DIALECTS[place].includes("shell") ? `${key}=${shown}` : `${key}: ${shown}`;
+  return DIALECTS[place].includes("shell") ? `${key}=${shown}` : `${key}: ${shown}`;
 }
 
 function valueOf<T>({ read, wants }: SettingKind<T>, { key, value, line, fault }: Statement, origin: string): T {

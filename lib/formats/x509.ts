@@ -17,7 +17,7 @@ import {
 import { FormatError } from "./format-error.ts";
 
 /** The largest in use (Fulcio's, with all that it knows of a workflow) have 3 KiB. Bytes. */
-export const MAX_CERTIFICATE = 64 * 1024;
+const MAX_CERTIFICATE = 64 * 1024;
 
 const EXTENSION = {
   subjectKeyId: "2.5.29.14",

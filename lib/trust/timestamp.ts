@@ -8,7 +8,7 @@ import { digestOf, type Hash } from "./keys.ts";
 import { reading, refuse } from "./verdict.ts";
 
 /** With all certificates in it one has some 6 KiB. Bytes. */
-export const MAX_TIMESTAMP = 64 * 1024;
+const MAX_TIMESTAMP = 64 * 1024;
 
 const OID = {
   signedData: "1.2.840.113549.1.7.2",

@@ -15,7 +15,7 @@ import type { LogKey } from "./log-keys.ts";
 import { base64, maybe, parseShape, someBase64 } from "./shape.ts";
 
 /** The public instance's has 7 KiB. Bytes. */
-export const MAX_TRUSTED_ROOT = 1024 * 1024;
+const MAX_TRUSTED_ROOT = 1024 * 1024;
 /** Logs or authorities of one kind, past ones included. */
 const MAX_MEMBERS = 100;
 

@@ -34,7 +34,7 @@ const METHODS: Record<string, readonly string[]> = {
 };
 
 /** Throws `FormatError`, also where the id is not that of the key. */
-export async function readKey(id: string, { keytype, keyval }: WrittenKey): Promise<RoleKey> {
+async function readKey(id: string, { keytype, keyval }: WrittenKey): Promise<RoleKey> {
   if (await keyIdOf(keytype, keyval.public) !== id) throw new FormatError(`the key ${id} has another id`);
   if (keytype.endsWith("-x509")) {
     const text = new TextDecoder("latin1").decode(keyval.public);

@@ -6,8 +6,8 @@ import { type Certificate, isSelfIssued, parseCertificate } from "../../formats/
 import { placed, present } from "../key-files.ts";
 import type { PolicyFiles, ReadFile } from "../requirement.ts";
 
-export const STORE_KINDS = ["ca", "signingAuthority", "tsa"] as const;
-export type StoreKind = typeof STORE_KINDS[number];
+const STORE_KINDS = ["ca", "signingAuthority", "tsa"] as const;
+type StoreKind = typeof STORE_KINDS[number];
 export type TrustStore = Readonly<Record<StoreKind, readonly Certificate[]>>;
 
 /** Certificates of one file. */
@@ -27,7 +27,7 @@ export async function storesNamed(path: string, names: readonly string[], files:
 }
 
 /** Throws `FormatError`. */
-export function storeOf(name: string): { kind: StoreKind; directory: string } {
+function storeOf(name: string): { kind: StoreKind; directory: string } {
   const [, kind, directory = ""] = /^([A-Za-z]+):((?!\.{1,2}$)[A-Za-z0-9_.-]+)$/.exec(name) ?? [];
   const known = STORE_KINDS.find((one) => one === kind);
   if (known === undefined) {
