@@ -12,6 +12,7 @@ import {
   type Platform,
 } from "../formats/manifest.ts";
 import { choosePlatform, fit, formatPlatform, type MachinePlatform } from "../formats/platform.ts";
+import type { Subject } from "../trust/mod.ts";
 import type { FetchedManifest, ImageSource } from "./source.ts";
 import { digestOf, mismatch, verified, verifiedBytes, verifyBytes } from "./verified.ts";
 
@@ -32,13 +33,6 @@ export interface ResolvedImage {
   readonly config: ImageConfig;
   /** What may carry the signature, from the manifest upwards: it and the indexes that led to it. Each names the one before. */
   readonly subjects: readonly Subject[];
-}
-
-/** A manifest or an index as it was fetched. */
-export interface Subject {
-  readonly digest: Digest;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly mediaType?: string;
 }
 
 /** Indexes may nest, but nobody does it deeper. */

@@ -4,22 +4,10 @@ import { CosError } from "../base/errors.ts";
 import { type Digest, digestHex } from "../base/digest.ts";
 import { type Artifact, parseArtifact } from "../formats/artifact.ts";
 import { type Descriptor, MAX_MANIFEST, MEDIA_TYPES, parseManifest } from "../formats/manifest.ts";
+import type { Found, SignatureLayer } from "../trust/mod.ts";
 import type { ResolvedImage } from "./pull.ts";
 import type { FetchedManifest, ImageSource } from "./source.ts";
 import { verifiedBytes, verifyBytes } from "./verified.ts";
-
-/** A layer of an artifact with its descriptor's annotations. */
-export interface SignatureLayer {
-  mediaType?: string;
-  annotations: Readonly<Record<string, string>>;
-  bytes: Bytes;
-}
-
-export interface FoundSignatures {
-  layers: SignatureLayer[];
-  /** What was there and could not be used, and why: it does not keep the others from being tried. */
-  faults: string[];
-}
 
 export interface SignatureKind {
   /** By the artifact's type; undefined for what lies at the tag `sha256-….sig`. */
@@ -40,7 +28,7 @@ export async function attachedSignatures(
   digest: Digest,
   kind: SignatureKind,
   signal?: AbortSignal,
-): Promise<FoundSignatures> {
+): Promise<Found> {
   const found = collector(source, kind, signal),
     manifest = await source.tagged(`sha256-${digestHex(digest)}.sig`, signal);
   if (manifest !== undefined) await found.add(() => parseArtifact(manifest.bytes, source.name));
@@ -56,7 +44,7 @@ export async function referringSignatures(
   digest: Digest,
   kind: SignatureKind & { artifact: RegExp },
   signal?: AbortSignal,
-): Promise<FoundSignatures> {
+): Promise<Found> {
   const found = collector(source, kind, signal);
   const listed = await source.referrers(digest, signal) ?? [];
   const tagged = await source.tagged(`sha256-${digestHex(digest)}`, signal), all = new Map<Digest, Descriptor>();
@@ -88,7 +76,7 @@ function entriesOf(tagged: FetchedManifest | undefined, name: string, faults: st
 }
 
 function collector(source: ImageSource, kind: SignatureKind, signal?: AbortSignal) {
-  const result: FoundSignatures = { layers: [], faults: [] };
+  const result: { layers: SignatureLayer[]; faults: string[] } = { layers: [], faults: [] };
   let total = 0, opened = 0;
   const take = async (layer: Descriptor) => {
     if (layer.size > kind.most) throw tooMuch(source.name, `a signature has more than ${kind.most} bytes`);

@@ -14,6 +14,8 @@ export {
   type Need,
   type PolicyFiles,
   type Requirement,
+  type SignatureLayer,
 } from "./requirement.ts";
 export { scopesOf } from "./scope.ts";
+export { type Subject } from "./sigstore-bundle.ts";
 export { type Trusted } from "./verdict.ts";

@@ -12,7 +12,7 @@ export type ArtifactNeed = "attachments" | "bundles" | "notary";
 /** What has to be fetched. */
 export type Need = ArtifactNeed | "contentTrust";
 
-/** A layer of an artifact beside the image, as it was fetched. */
+/** A layer of an artifact beside the image, with its descriptor's annotations. */
 export interface SignatureLayer {
   mediaType?: string;
   annotations: Readonly<Record<string, string>>;
@@ -21,7 +21,7 @@ export interface SignatureLayer {
 
 export interface Found {
   layers: readonly SignatureLayer[];
-  /** What was there and could not be used. */
+  /** What was there and could not be used, and why: it does not keep the others from being tried. */
   faults: readonly string[];
 }
 

@@ -9,13 +9,13 @@ import { preAuthEncoding, SIGNATURE_PREDICATE, verifyStatement } from "./stateme
 import type { TrustedRoot } from "./trusted-root.ts";
 import { reading, refuse, type Trusted, type Verdict, verdictOf } from "./verdict.ts";
 
-/** What is said to be signed. */
+/** What is said to be signed: a manifest or an index as it was fetched. */
 export interface Subject {
-  digest: Digest;
-  /** The manifest's or index's own bytes, whose digest that is. */
-  bytes: Bytes;
+  readonly digest: Digest;
+  /** Its own bytes, whose digest that is. */
+  readonly bytes: Bytes;
   /** As the source calls it. */
-  mediaType?: string;
+  readonly mediaType?: string;
 }
 
 export interface KeyPolicy {

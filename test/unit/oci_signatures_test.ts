@@ -50,7 +50,7 @@ function list(registry: FakeRegistry, pages: Record<string, { manifests: unknown
   };
 }
 
-async function found(image: ResolvedImage): Promise<{ layers: string[]; faults: string[] }> {
+async function found(image: ResolvedImage): Promise<{ layers: string[]; faults: readonly string[] }> {
   const { layers, faults } = await referringSignatures(image, image.digest, KIND);
   return { layers: layers.map(({ bytes }) => new TextDecoder().decode(bytes)), faults };
 }
