@@ -9,6 +9,7 @@ import { CosError } from "../base/errors.ts";
 import { isFormatError } from "../formats/format-error.ts";
 import type { ImageReference } from "../formats/reference.ts";
 import { writableByOthers } from "../system/ownership.ts";
+import { readWhole } from "../system/whole-file.ts";
 import type { PolicyFile, PolicyScope, Requirement } from "../trust/mod.ts";
 import { listOptional } from "./files.ts";
 
@@ -135,27 +136,14 @@ const MAX_FILE = 1024 * 1024;
  * @param failure what is thrown otherwise.
  */
 export async function readTrusted(path: string, failure = unusable): Promise<Bytes | undefined> {
-  try {
+  return await orNothing(path, failure, async () => {
     using file = await Deno.open(path);
     const status = await file.stat(), directory = await Deno.stat(path.slice(0, path.lastIndexOf("/")) || "/");
     refuseOthers(path, path, status, failure);
     refuseOthers(path, `the directory of ${path}`, directory, failure);
     if (status.size > MAX_FILE) throw failure(path, `it is longer than ${MAX_FILE} bytes`);
-    const bytes = new Uint8Array(status.size);
-    let at = 0;
-    for (
-      let count = await file.read(bytes);
-      count !== null && at < bytes.length;
-      count = await file.read(bytes.subarray(at))
-    ) {
-      at += count;
-    }
-    return bytes.subarray(0, at);
-  } catch (thrown) {
-    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return undefined;
-    if (thrown instanceof CosError) throw thrown;
-    throw failure(path, "it cannot be read", thrown);
-  }
+    return await readWhole(file, status.size);
+  });
 }
 
 /**
@@ -164,7 +152,7 @@ export async function readTrusted(path: string, failure = unusable): Promise<Byt
  */
 async function listTrusted(root: string, path: string): Promise<string[] | undefined> {
   const directory = `${root}${path}`, names: string[] = [];
-  try {
+  return await orNothing(directory, unusable, async () => {
     if ((await Deno.lstat(directory)).isSymlink) throw unusable(directory, "it is a link");
     for (let at = path.length; at > 0; at = path.lastIndexOf("/", at - 1)) {
       const above = `${root}${path.slice(0, at)}`;
@@ -175,10 +163,17 @@ async function listTrusted(root: string, path: string): Promise<string[] | undef
       if (!isDirectory) names.push(name);
     }
     return names.sort();
+  });
+}
+
+/** Undefined where there is nothing at the path. */
+async function orNothing<T>(path: string, failure: typeof unusable, read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
   } catch (thrown) {
     if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return undefined;
     if (thrown instanceof CosError) throw thrown;
-    throw unusable(directory, "it cannot be read", thrown);
+    throw failure(path, "it cannot be read", thrown);
   }
 }
 

@@ -3,6 +3,7 @@ import { CosError } from "../base/errors.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../base/digest.ts";
 import { type Descriptor, type ImageIndex, MAX_MANIFEST, parseManifest } from "../formats/manifest.ts";
 import { formatReference, type LayoutReference } from "../formats/reference.ts";
+import { readWhole } from "../system/whole-file.ts";
 import { chooseImage, findTagged } from "./layout-index.ts";
 import { type FetchedManifest, type ImageSource, MAX_REFERRERS } from "./source.ts";
 
@@ -81,13 +82,7 @@ export class LayoutSource implements ImageSource {
     using file = await this.#open(name);
     const { size } = await file.stat();
     if (size > most) throw this.#unusable(`${name} is longer than ${most} bytes`);
-    const bytes = new Uint8Array(size);
-    for (let at = 0; at < size;) {
-      const count = await file.read(bytes.subarray(at));
-      if (count === null) return bytes.subarray(0, at);
-      at += count;
-    }
-    return bytes;
+    return await readWhole(file, size);
   }
 
   #unusable(why: string): CosError {
