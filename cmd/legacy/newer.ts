@@ -61,7 +61,6 @@ const MTREE = "what is checked is the image's signature, not a list of its files
 const SQUASHFS = "a recovery system that is a squashfs is packed with xz";
 const MEANINGLESS: Record<string, string> = {
   "--verify": MTREE,
-  "--logfile": "what is to be kept of a run is in the install record, and in the journal of whoever started it",
   "--squash-compression": SQUASHFS,
   "--squash-no-compression": SQUASHFS,
   "--disable-boot-entry": "no boot entry of the firmware is written",
@@ -117,6 +116,8 @@ export function parseNewer(tool: string, command: NewerCommand, words: readonly 
     text: said.get(source) ?? "",
   };
   const elemental = said.get("--config-dir");
+  // As the older wrappers of that generation say it.
+  const logFile = said.get("--logfile") ?? (tool === "elemental" ? undefined : "/tmp/elemental.log");
   return {
     generation: 2,
     statements,
@@ -125,6 +126,7 @@ export function parseNewer(tool: string, command: NewerCommand, words: readonly 
     debug: is("--debug"),
     quiet: is("--quiet"),
     ...elemental !== undefined && { elemental },
+    ...logFile !== undefined && { logFile },
   };
 }
 

@@ -15,6 +15,8 @@ export interface LegacyRequest {
   force?: boolean;
   debug?: boolean;
   quiet?: boolean;
+  /** `--logfile`. */
+  logFile?: string;
   /** `--config-dir`. */
   elemental?: string;
 }

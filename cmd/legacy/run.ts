@@ -27,6 +27,7 @@ import {
 } from "../settings.ts";
 import { performUpgrade } from "../upgrade.ts";
 import { CLEANUP_FAILED, newerStatus, OLDER_FAILURE, olderStatus, RESTART_FAILED } from "./exit-status.ts";
+import { withLogFile } from "./log-file.ts";
 import type { LegacyName } from "./names.ts";
 import { isNewer, type NewerCommand, parseNewer, splitCommand } from "./newer.ts";
 import { parseOlder } from "./older.ts";
@@ -56,9 +57,14 @@ export async function runLegacy(context: CosContext, tool: Tool, words: readonly
   }
   const request = parsed, debug = request.debug === true || (environment("COS_DEBUG") ?? "") !== "";
   let status = 0;
+  const { logFile, warnings } = request;
   await runJob(context, { debug, verbose: debug }, async (job) => {
-    for (const text of request.warnings) job.events({ kind: "warning", text });
-    status = await work(tool, newer?.command, request, request.quiet === true ? quiet(job) : job);
+    const run = async (logged: Job) => {
+      for (const text of warnings) logged.events({ kind: "warning", text });
+      status = await work(tool, newer?.command, request, logged);
+    };
+    const shown = request.quiet === true ? quiet(job) : job;
+    await (logFile === undefined ? run(shown) : withLogFile(shown, logFile, run));
   }, statusOf);
   if (context.exitStatus === 0) context.exitStatus = status;
 }

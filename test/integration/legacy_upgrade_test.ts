@@ -138,6 +138,45 @@ Deno.test("elemental upgrade: config.yaml, --directory, --reboot, and flags with
   assert.deepEqual(booted.restarts(), ["reboot "]);
 });
 
+Deno.test("--logfile: what is said is appended to a file, with more than is shown, and what stops a run, too", async () => {
+  const hook = "#!/bin/sh\necho from the hook\n";
+  await using legacy = await legacyMachine({ etc: { "cos/hooks/before-upgrade.d/10": hook } });
+  const { booted, machine } = legacy, log = join(machine.directory, "log");
+  await treeOfV2(machine);
+  const lines = () =>
+    Deno.readTextFileSync(log).trimEnd().split("\n").map((line) => {
+      const [, time = "", level, text = ""] = /^time="([^"]*)" level=(\w+) msg=(".*")$/.exec(line) ?? [];
+      assert.ok(Math.abs(Date.parse(time) - Date.now()) < 600_000, line);
+      return `${level} ${JSON.parse(text)}`;
+    });
+  const refused = await booted.as("elemental", [
+    "--logfile",
+    "/tmp/log",
+    "--quiet",
+    "upgrade",
+    "--directory",
+    "/tmp/tree",
+  ]);
+  const [errorLine] = lines().slice(-1);
+  assert.match(refused.err, /^Error: Refused dir:\/tmp\/tree: nothing proves who made it/);
+  assert.match(errorLine ?? "", /^error Error: Refused dir:\/tmp\/tree: nothing proves who made it/);
+  Deno.writeTextFileSync(log, "");
+  const flags = ["--logfile=/tmp/log", "--quiet", "--cosign=false", "--directory", "/tmp/tree"];
+  const ran = await booted.as("cos-upgrade", flags, { VERIFY: "false" });
+  assert.deepEqual([ran.status, ran.out], [0, ""], ran.err);
+  const found = lines();
+  for (const wanted of ["debug /etc/cos/hooks/before-upgrade.d/10: from the hook", "info Switching"]) {
+    assert.ok(found.includes(wanted), `${wanted}\n${found.join("\n")}`);
+  }
+  assert.match(found.at(-1) ?? "", /^info Upgraded\. The next boot starts the active system:/);
+  // A place that somebody else has prepared is not written through.
+  Deno.symlinkSync("/tmp/elsewhere", join(machine.directory, "elemental.log"));
+  const again = await booted.as("cos-upgrade", ["--directory=/tmp/tree"], { VERIFY: "false" });
+  assert.equal(again.status, 0, again.err);
+  assert.match(again.err, /^Warning: Nothing is logged to \/tmp\/elemental\.log: open\w*\(.*\) failed: ELOOP$/m);
+  assert.throws(() => Deno.statSync(join(machine.directory, "elsewhere")), Deno.errors.NotFound);
+});
+
 Deno.test("a strict hook ends elemental with the status of its stage, and cos-upgrade with 1", async () => {
   const etc = { "cos/hooks/before-upgrade.d/10-fails": "#!/bin/sh\nexit 7\n", "cos/config": "VERIFY=false\n" };
   await using legacy = await legacyMachine({ etc });

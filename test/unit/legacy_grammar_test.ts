@@ -11,9 +11,9 @@ function told(parse: () => Parsed): string {
   try {
     const parsed = parse();
     if (isUsage(parsed)) return `usage of generation ${parsed.generation}`;
-    const { statements, word, warnings, force, debug, quiet, elemental } = parsed;
+    const { statements, word, warnings, force, debug, quiet, elemental, logFile } = parsed;
     const said = statements.map(({ key, value }) => `${key}=${value}`);
-    const more = Object.entries({ force, debug, quiet, elemental }).flatMap(([name, value]) =>
+    const more = Object.entries({ force, debug, quiet, elemental, logFile }).flatMap(([name, value]) =>
       value === undefined || value === false ? [] : [`${name}:${value}`]
     );
     const image = word === undefined ? [] : [`${word.kind}:${word.text}`];
@@ -75,7 +75,7 @@ Deno.test("the second generation: flags as pflag reads them, and no other word",
     ["--cosign-key /k", "Cannot run elemental: --cosign-key needs --cosign."],
     [
       "--verify -x xz --squash-no-compression --logfile /l",
-      "! --verify ! --logfile ! --squash-compression ! --squash-no-compression",
+      "logFile:/l ! --verify ! --squash-compression ! --squash-no-compression",
     ],
     ["--verify=false", ""],
     ["--debug --quiet --config-dir /c", "debug:true quiet:true elemental:/c"],
@@ -94,6 +94,14 @@ Deno.test("the second generation: flags as pflag reads them, and no other word",
     "--reset-persistent=true --reset-oem=true ! --disable-boot-entry ! --tty",
   );
   assert.equal(newer("--recovery", "reset"), 'Cannot run elemental: "--recovery" is not known.');
+});
+
+Deno.test("under an older name, the second generation's words leave a log where its wrappers left it", () => {
+  assert.equal(
+    told(() => parseNewer("cos-upgrade", "upgrade", ["--reboot"])),
+    "--reboot=true logFile:/tmp/elemental.log",
+  );
+  assert.equal(told(() => parseNewer("cos-reset", "reset", ["--logfile=/l"])), "logFile:/l");
 });
 
 Deno.test("cos-upgrade takes both grammars: a flag that only the second has decides", () => {
