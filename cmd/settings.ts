@@ -90,12 +90,10 @@ export function sourceSettings(
     }),
     events,
     strict: settings.strict.value,
+    cloudInitPaths: settings.cloudInitPaths.value.split(" ").filter((path) => path !== ""),
     sources: settings.sources,
     builtAt: buildInfo().builtAt,
-    trustSeed: async (id, gun) => {
-      const { trustSeed } = await import("../lib/config/trust-seed.ts");
-      return await trustSeed("", id, gun);
-    },
+    trustSeed: async (id, gun) => (await import("../lib/config/trust-seed.ts")).trustSeed("", id, gun),
     policy: async () => {
       const { findPolicy } = await import("../lib/config/policy.ts");
       return await findPolicy({ root: "", ...namedKey(settings) });

@@ -3,11 +3,16 @@ import { CosError } from "../base/errors.ts";
 import { parseShellAssignments } from "../formats/shell-assignments.ts";
 import type { Environment } from "./environment.ts";
 import { listOptional } from "./files.ts";
-import { readTrusted } from "./policy.ts";
 import type { Place, SettingsSource, Statement } from "./settings.ts";
-import { keysOf } from "./settings-table.ts";
+import { keysOf, LISTS } from "./settings-table.ts";
+import { readTrusted } from "./trusted-file.ts";
 
-const SHELL_FILES = ["/etc/environment", "/etc/os-release", "/etc/cos/config", "/etc/cos-upgrade-image"] as const;
+export const SHELL_FILES = [
+  "/etc/environment",
+  "/etc/os-release",
+  "/etc/cos/config",
+  "/etc/cos-upgrade-image",
+] as const;
 const ELEMENTAL = "/etc/elemental";
 
 export interface SettingsPlaces {
@@ -20,37 +25,43 @@ export interface SettingsPlaces {
 
 /** Throws `CONFIGURATION` for a file that cannot be read, or that others than root could have written. */
 export async function readSettings({ root, env, elemental = ELEMENTAL }: SettingsPlaces): Promise<SettingsSource[]> {
-  const sources: SettingsSource[] = [];
-  for (const path of SHELL_FILES) {
-    const text = await read(`${root}${path}`);
-    if (text === undefined) continue;
-    const assignments = parseShellAssignments(text).map(({ name, ...rest }) => ({ key: name, ...rest }));
-    sources.push({ place: path, origin: path, statements: assignments });
-  }
+  const sources = SHELL_FILES.flatMap((path) => readShellFile(root, path) ?? []);
   const parts = (await listOptional(`${root}${elemental}/config.d`)).filter((name) => name.endsWith(".yaml"));
   const files: [Place, string][] = [
     ["/etc/elemental/config.yaml", `${elemental}/config.yaml`],
     ...parts.map((name): [Place, string] => ["/etc/elemental/config.d", `${elemental}/config.d/${name}`]),
   ];
   for (const [place, path] of files) {
-    const text = await read(`${root}${path}`);
+    const text = read(`${root}${path}`);
     if (text === undefined) continue;
     const { readYamlValues } = await import("../formats/elemental-config.ts");
-    sources.push({ place, origin: path, statements: statements(readYamlValues(text, path, keysOf("yaml"))) });
+    sources.push({ place, origin: path, statements: statements(readYamlValues(text, path, keysOf("yaml"), LISTS)) });
   }
+  return [...sources, readEnvironment(env)];
+}
+
+/** Throws as above. */
+export function readShellFile(root: string, path: typeof SHELL_FILES[number]): SettingsSource | undefined {
+  const text = read(`${root}${path}`);
+  if (text === undefined) return undefined;
+  const assignments = parseShellAssignments(text).map(({ name, ...rest }) => ({ key: name, ...rest }));
+  return { place: path, origin: path, statements: assignments };
+}
+
+export function readEnvironment(env: Environment): SettingsSource {
   const variables = [...new Set(keysOf("shell", "environment"))].flatMap((key): [string, string][] => {
     const value = env(key);
     return value === undefined ? [] : [[key, value]];
   });
-  return [...sources, { place: "environment", origin: "the environment", statements: statements(variables) }];
+  return { place: "environment", origin: "the environment", statements: statements(variables) };
 }
 
 function statements(values: Iterable<[string, string]>): Statement[] {
   return [...values].map(([key, value]) => ({ key, value }));
 }
 
-async function read(path: string): Promise<string | undefined> {
-  const bytes = await readTrusted(path, unusable);
+function read(path: string): string | undefined {
+  const bytes = readTrusted(path, unusable);
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 }
 

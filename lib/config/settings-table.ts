@@ -1,5 +1,7 @@
 /** Every setting of the machine that is honoured, and the keys by which the two older generations say it. No other key is. */
 
+import { isLabel, type LabelName, USUAL_LABELS } from "../base/labels.ts";
+
 /** Where a key may stand: a file of shell assignments or the environment, the environment alone, a YAML file, the command line. */
 export type Dialect = "shell" | "environment" | "yaml" | "state-yaml" | "flag";
 
@@ -36,13 +38,13 @@ function choice(preset: boolean, about: string, keys: readonly SettingKey[]): Se
   return { keys, preset, about, read: readBoolean, wants: "true or false" };
 }
 
-function label(preset: string, variable: string, path: string): SettingKind<string> {
-  const keys: SettingKey[] = [{ key: path, dialect: "state-yaml" }, { key: variable, dialect: "shell" }];
+function label(name: LabelName, path: string): SettingKind<string> {
+  const variable = `${name.toUpperCase()}_LABEL`;
   return {
-    keys,
-    preset,
-    about: "a filesystem's label, for GRUB",
-    read: (value) => /^[\x21-\x7e]{1,16}$/.test(value) ? value : undefined,
+    keys: [{ key: path, dialect: "state-yaml" }, { key: variable, dialect: "shell" }],
+    preset: USUAL_LABELS[name],
+    about: "a filesystem's label",
+    read: (value) => isLabel(value) ? value : undefined,
     wants: "a label of at most 16 plain characters",
   };
 }
@@ -56,6 +58,14 @@ export function readBoolean(value: string): boolean | undefined {
 function readSize(value: string): number | undefined {
   const size = /^[0-9]{1,7}$/.test(value) ? Number(value) : 0;
   return size < 16 ? undefined : size;
+}
+
+/** Keys whose value may be a list. */
+export const LISTS = ["cloud-init-paths"];
+
+function readPaths(value: string): string | undefined {
+  const paths = value.split(/[\s,]+/).filter((path) => path !== "");
+  return paths.every((path) => /^\/[\x21-\x7e]+$/.test(path)) ? paths.join(" ") : undefined;
 }
 
 export const SETTINGS = {
@@ -93,6 +103,14 @@ export const SETTINGS = {
     read: readSize,
     wants: "a whole number from 16",
   } satisfies SettingKind<number>,
+  /** Separated by spaces. */
+  cloudInitPaths: {
+    keys: [...yaml(...LISTS), ...shell("CLOUD_INIT_PATHS"), ...environment("ELEMENTAL_CLOUD_INIT_PATHS")],
+    preset: "",
+    about: "where else the stages' cloud-config lies",
+    read: readPaths,
+    wants: "absolute paths, separated by spaces or commas",
+  } satisfies SettingKind<string>,
   strict: choice(false, "whether a failing hook stops everything", [
     ...yaml("strict"),
     ...environment("STRICT_MODE", "ELEMENTAL_STRICT"),
@@ -135,13 +153,13 @@ export const SETTINGS = {
     ...shell("GRUB_ENTRY_NAME"),
     ...environment("ELEMENTAL_RESET_GRUB_ENTRY_NAME"),
   ]),
-  stateLabel: label("COS_STATE", "STATE_LABEL", "state.label"),
-  activeLabel: label("COS_ACTIVE", "ACTIVE_LABEL", "state.active.label"),
-  passiveLabel: label("COS_PASSIVE", "PASSIVE_LABEL", "state.passive.label"),
-  recoveryLabel: label("COS_RECOVERY", "RECOVERY_LABEL", "recovery.label"),
-  systemLabel: label("COS_SYSTEM", "SYSTEM_LABEL", "recovery.recovery.label"),
-  oemLabel: label("COS_OEM", "OEM_LABEL", "oem.label"),
-  persistentLabel: label("COS_PERSISTENT", "PERSISTENT_LABEL", "persistent.label"),
+  stateLabel: label("state", "state.label"),
+  activeLabel: label("active", "state.active.label"),
+  passiveLabel: label("passive", "state.passive.label"),
+  recoveryLabel: label("recovery", "recovery.label"),
+  systemLabel: label("system", "recovery.recovery.label"),
+  oemLabel: label("oem", "oem.label"),
+  persistentLabel: label("persistent", "persistent.label"),
 } satisfies Record<string, SettingKind<string> | SettingKind<boolean> | SettingKind<number>>;
 
 export type SettingName = keyof typeof SETTINGS;

@@ -12,6 +12,8 @@ import type { Session } from "./session.ts";
 export interface HookSettings {
   /** `--strict`: a hook that fails before the switch stops the operation. */
   strict: boolean;
+  /** Where cloud-config lies besides the usual places: absolute. */
+  cloudInitPaths: readonly string[];
 }
 
 /** Where the older tools mount the new tree too. */
@@ -34,7 +36,10 @@ export class Hooks {
     this.#session = session;
     this.#settings = settings;
     this.#operation = operation;
-    this.#env = { COS_OPERATION: operation, COS_IMAGE: image };
+    const { cloudInitPaths: paths } = settings;
+    // The runners of the two generations look for them each in its own way.
+    const places = { CLOUD_INIT_PATHS: paths.join(" "), ELEMENTAL_CLOUD_INIT_PATHS: paths.join(",") };
+    this.#env = { COS_OPERATION: operation, COS_IMAGE: image, ...paths.length > 0 && places };
     this.#signal = signal;
   }
 
@@ -46,7 +51,7 @@ export class Hooks {
   /** In the new tree, below it as its root. Returns whether anything was run. Throws `HOOK_FAILED`. */
   async inTree(tree: TreeRoot, loop: LoopDevice): Promise<boolean> {
     const stage = `after-${this.#operation}-chroot`, { kernel } = this.#session.system;
-    const plan = planStage(kernel, treeRoot(kernel, tree), stage);
+    const plan = planStage(kernel, treeRoot(kernel, tree), stage, this.#settings.cloudInitPaths);
     if (plan.programs.length === 0 && plan.refused.length === 0) return false;
     const binds = [...SYSTEM, ...DATA.filter(isMountPoint)].filter((path) => tree.find(path.slice(1)) !== undefined);
     await this.#run(stage, plan, { ...roomOf(loop, false, binds), change: true });
@@ -73,7 +78,8 @@ export class Hooks {
   }
 
   async #host(stage: string, room: Room["private"]): Promise<void> {
-    const { kernel } = this.#session.system, plan = planStage(kernel, hostRoot(kernel), stage);
+    const { kernel } = this.#session.system,
+      plan = planStage(kernel, hostRoot(kernel), stage, this.#settings.cloudInitPaths);
     if (plan.programs.length > 0 || plan.refused.length > 0) await this.#run(stage, plan, room);
   }
 

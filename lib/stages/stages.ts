@@ -65,9 +65,10 @@ const RUNNERS: { path: string; args(stage: string, places: readonly string[]): s
 ];
 const PLACES = ["system/oem", "oem", "usr/local/cloud-config"];
 
-export function planStage(kernel: Kernel, root: StageRoot, stage: string): StagePlan {
+/** @param more where cloud-config lies besides, as absolute paths. */
+export function planStage(kernel: Kernel, root: StageRoot, stage: string, more: readonly string[]): StagePlan {
   const programs: StageProgram[] = [], refused: string[] = [];
-  const places = PLACES.filter((path) => {
+  const places = [...PLACES, ...more.map((path) => path.slice(1))].filter((path) => {
     const fd = root.directory(path);
     if (fd !== undefined) kernel.close(fd);
     return fd !== undefined;

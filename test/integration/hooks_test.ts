@@ -129,20 +129,22 @@ Deno.test("a hook cannot keep the image busy, nor go on in it; what others could
 });
 
 Deno.test("stages of cloud-config go through the runner that there is, each with its before and after", async () => {
-  const runner = 'echo "$@" >> /etc/ran';
+  const runner = 'echo "$@ $CLOUD_INIT_PATHS $ELEMENTAL_CLOUD_INIT_PATHS" >> /etc/ran';
   await using machine = await machineWith(withHooks({ "50-own": "echo own >> /etc/ran" }, [
-    t.directory("system"),
-    t.directory("system/oem"),
+    t.directory("srv"),
     t.file("usr/bin/elemental", `#!/bin/sh\n${runner}\n`, { mode: 0o755 }),
   ]));
   const { room, image } = machine;
+  // The only place with cloud-config is one that the settings name.
+  room.write("elemental/config.yaml", "cloud-init-paths: [/srv, /nowhere]\n");
   const { status, err } = await room.cos("upgrade", image, "--no-verify", "--strict");
   assert.equal(status, 0, err);
   await using state = await mount(machine.state);
   await using active = await mountImage(join(state.path, "cOS/active.img"));
+  const ran = (stage: string) => `run-stage after-upgrade-chroot${stage} /srv /nowhere /srv,/nowhere\n`;
   assert.equal(
     Deno.readTextFileSync(join(active.path, "etc/ran")),
-    "run-stage after-upgrade-chroot.before\nrun-stage after-upgrade-chroot\nown\nrun-stage after-upgrade-chroot.after\n",
+    `${ran(".before")}${ran("")}own\n${ran(".after")}`,
   );
 });
 

@@ -102,6 +102,26 @@ Deno.test("files as installations have them, with where each value stood", async
   assert.equal(formatReference(chooseImage(settings, { recovery: false })), "r.example/os:v2");
 });
 
+Deno.test("places of cloud-config: a list or a text, as each generation has them", async () => {
+  const found = async (text: string, env: Record<string, string> = {}) => {
+    const { value, words } = (await effective({ "/etc/elemental/config.yaml": text }, env)).cloudInitPaths;
+    return `${value} (${words})`;
+  };
+  const yaml = "cloud-init-paths: [/a, /b/c]\n";
+  assert.equal(await found(yaml), "/a /b/c (cloud-init-paths: /a,/b/c)");
+  assert.equal(await found("cloud-init-paths: /a\n"), "/a (cloud-init-paths: /a)");
+  assert.equal(await found(yaml, { CLOUD_INIT_PATHS: " /d  /e " }), "/d /e (CLOUD_INIT_PATHS= /d  /e )");
+  assert.equal(await found(yaml, { ELEMENTAL_CLOUD_INIT_PATHS: "/f" }), "/f (ELEMENTAL_CLOUD_INIT_PATHS=/f)");
+  assert.equal(
+    await refusal(() => found("cloud-init-paths: [{a: b}]\n")),
+    'CONFIGURATION: Cannot use /etc/elemental/config.yaml: "cloud-init-paths" must be a text, or a list of them.',
+  );
+  assert.equal(
+    await refusal(() => found("cloud-init-paths: [oem]\n")),
+    'CONFIGURATION: Cannot use /etc/elemental/config.yaml: the value of cloud-init-paths is "oem", and must be absolute paths, separated by spaces or commas.',
+  );
+});
+
 Deno.test("what cannot be used is refused with its place, unless something stronger stands above it", async () => {
   const config = (text: string) => ({ "/etc/cos/config": text });
   assert.equal(
