@@ -1,6 +1,8 @@
 /** What every command is given, and how every command ends. */
 import { asCosError, CosError } from "../lib/base/errors.ts";
 import type { Events } from "../lib/base/events.ts";
+import { environment } from "../lib/config/environment.ts";
+import { machineLabels } from "../lib/config/labels.ts";
 import { errorJson, renderError } from "../lib/ui/errors.ts";
 import type { Output } from "../lib/ui/output.ts";
 import { ProgressView } from "../lib/ui/progress.ts";
@@ -51,13 +53,11 @@ export async function runJob(
   };
   try {
     const { realSystem } = await import("../lib/system/system.ts");
-    const system = await realSystem(async () => {
-      const [{ httpSettings }, { environment }] = await Promise.all([
-        import("../lib/config/http.ts"),
-        import("../lib/config/environment.ts"),
-      ]);
-      return httpSettings(environment, (text) => events({ kind: "warning", text }));
-    });
+    const warn = (text: string) => events({ kind: "warning", text });
+    const system = await realSystem(
+      async () => (await import("../lib/config/http.ts")).httpSettings(environment, warn),
+      () => machineLabels("", environment, warn),
+    );
     await work({
       system,
       events,

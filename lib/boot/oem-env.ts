@@ -4,8 +4,10 @@
  */
 import { byteStringOf } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
-import { parseEnvBlock, printEnvBlock, updateEnvBlock } from "../formats/env-block.ts";
+import { isLabel, LABEL_NAMES, type Labels } from "../base/labels.ts";
+import { ENV_BLOCK_SIZE, parseEnvBlock, printEnvBlock, updateEnvBlock } from "../formats/env-block.ts";
 import type { Kernel } from "../system/kernel.ts";
+import { withPlainFile } from "../system/plain-files.ts";
 import { changeEnvFile } from "./env-file.ts";
 
 export const OEM_ENV_FILE = "grub_oem_env";
@@ -15,6 +17,19 @@ export interface MenuVariables {
   entry?: string;
   /** By the name of the variable: only those that have no value there are filled in. */
   labels: Readonly<Record<string, string>>;
+}
+
+/** The labels in it that are any. */
+export function menuLabels(kernel: Kernel, state: number): Partial<Labels> {
+  const bytes = withPlainFile(kernel, state, OEM_ENV_FILE, (fd) => {
+    const block = new Uint8Array(ENV_BLOCK_SIZE);
+    return block.subarray(0, kernel.pread(fd, block, 0));
+  });
+  const variables = typeof bytes === "string" ? undefined : parseEnvBlock(bytes);
+  return Object.fromEntries(LABEL_NAMES.flatMap((name) => {
+    const label = variables?.get(`${name}_label`);
+    return label !== undefined && isLabel(label) ? [[name, label]] : [];
+  }));
 }
 
 /** Changes the file in place. Throws `CONFIGURATION`. */

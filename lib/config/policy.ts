@@ -3,15 +3,13 @@
  * name, else `/etc/containers/policy.json`.
  * All under the root that the machine's own word stands in; never in the image that is being installed.
  */
-import type { Bytes } from "../base/bytes.ts";
 import { displayText } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { isFormatError } from "../formats/format-error.ts";
 import type { ImageReference } from "../formats/reference.ts";
-import { writableByOthers } from "../system/ownership.ts";
-import { readWhole } from "../system/whole-file.ts";
 import type { PolicyFile, PolicyScope, Requirement } from "../trust/mod.ts";
 import { listOptional } from "./files.ts";
+import { readTrusted, refuseOthers } from "./trusted-file.ts";
 
 export interface Policy {
   /** Where it stands: a file, or the words that named a key. */
@@ -64,7 +62,7 @@ export async function readPolicy(
   own: boolean,
   origin = path,
 ): Promise<Policy | undefined> {
-  const bytes = await readTrusted(path);
+  const bytes = readTrusted(path, unusable);
   if (bytes === undefined) return undefined;
   const file = await parsed(origin, bytes, own);
   return {
@@ -113,7 +111,7 @@ async function parsed(path: string, bytes: Uint8Array, own: boolean): Promise<Po
 async function prepared(origin: string, scope: PolicyScope, root: string): Promise<Requirement[]> {
   const { prepareScope } = await import("cos/trust");
   const files = {
-    read: (path: string) => readTrusted(`${root}${path}`),
+    read: (path: string) => Promise.resolve(readTrusted(`${root}${path}`, unusable)),
     list: (path: string) => listTrusted(root, path),
   };
   return await orUnusable(origin, () => prepareScope(scope, files));
@@ -128,24 +126,6 @@ async function orUnusable<T>(path: string, read: () => T | Promise<T>): Promise<
   }
 }
 
-/** Of a policy, or of a key that it names. Bytes. */
-const MAX_FILE = 1024 * 1024;
-
-/**
- * What decides whom to trust must be root's own, as must the directory it lies in; undefined where there is no such file.
- * @param failure what is thrown otherwise.
- */
-export async function readTrusted(path: string, failure = unusable): Promise<Bytes | undefined> {
-  return await orNothing(path, failure, async () => {
-    using file = await Deno.open(path);
-    const status = await file.stat(), directory = await Deno.stat(path.slice(0, path.lastIndexOf("/")) || "/");
-    refuseOthers(path, path, status, failure);
-    refuseOthers(path, `the directory of ${path}`, directory, failure);
-    if (status.size > MAX_FILE) throw failure(path, `it is longer than ${MAX_FILE} bytes`);
-    return await readWhole(file, status.size);
-  });
-}
-
 /**
  * Names of the files in a directory of a store. As many directories lie above them as the store has levels: all must be root's.
  * Links are refused, since whoever may write where they lead would be trusted too. Undefined where there is none.
@@ -156,7 +136,7 @@ async function listTrusted(root: string, path: string): Promise<string[] | undef
     if ((await Deno.lstat(directory)).isSymlink) throw unusable(directory, "it is a link");
     for (let at = path.length; at > 0; at = path.lastIndexOf("/", at - 1)) {
       const above = `${root}${path.slice(0, at)}`;
-      refuseOthers(directory, above, await Deno.stat(above));
+      refuseOthers(directory, above, await Deno.stat(above), unusable);
     }
     for await (const { name, isSymlink, isDirectory } of Deno.readDir(directory)) {
       if (isSymlink) throw unusable(directory, `${directory}/${name} is a link`);
@@ -177,12 +157,6 @@ async function orNothing<T>(path: string, failure: typeof unusable, read: () => 
   }
 }
 
-/** @param what is looked at, for the use of `path`. */
-function refuseOthers(path: string, what: string, { uid, mode }: Deno.FileInfo, failure = unusable): void {
-  const why = writableByOthers({ uid: uid ?? 0, mode: mode ?? 0 });
-  if (why !== undefined) throw failure(path, `${what} ${why}`);
-}
-
 async function attachmentsEnabled(root: string, image: ImageReference): Promise<boolean> {
   if (image.kind !== "registry") return true;
   const directory = `${root}/etc/containers/registries.d`;
@@ -191,7 +165,7 @@ async function attachmentsEnabled(root: string, image: ImageReference): Promise<
   const files = [];
   for (const name of names) {
     const path = `${directory}/${name}`;
-    files.push({ path, text: new TextDecoder().decode(await readTrusted(path)) });
+    files.push({ path, text: new TextDecoder().decode(readTrusted(path, unusable)) });
   }
   const { attachments } = (await import("../formats/registries-d.ts")).parseRegistriesD(files);
   const { scopesOf } = await import("cos/trust");

@@ -69,12 +69,24 @@ export type Settings = { readonly [N in SettingName]: Setting<SettingValue<N>> }
 
 /** Throws `CONFIGURATION` for a value that is none; one that a stronger source overrides is not looked at. */
 export function effectiveSettings(sources: readonly SettingsSource[]): Settings {
-  const weakFirst = [...sources].sort((a, b) =>
+  const ordered = weakFirst(sources);
+  return Object.fromEntries(
+    SETTING_NAMES.map((name) => [name, settle(SETTINGS[name] as SettingKind<unknown>, ordered)]),
+  ) as unknown as Settings;
+}
+
+/** One of them, whatever is at fault with others. Throws `CONFIGURATION`. */
+export function effectiveSetting<N extends SettingName>(
+  sources: readonly SettingsSource[],
+  name: N,
+): Setting<SettingValue<N>> {
+  return settle(SETTINGS[name] as SettingKind<SettingValue<N>>, weakFirst(sources));
+}
+
+function weakFirst(sources: readonly SettingsSource[]): SettingsSource[] {
+  return [...sources].sort((a, b) =>
     PLACES.indexOf(a.place) - PLACES.indexOf(b.place) || (a.origin < b.origin ? -1 : a.origin > b.origin ? 1 : 0)
   );
-  return Object.fromEntries(
-    SETTING_NAMES.map((name) => [name, settle(SETTINGS[name] as SettingKind<unknown>, weakFirst)]),
-  ) as unknown as Settings;
 }
 
 function settle<T>(kind: SettingKind<T>, weakFirst: readonly SettingsSource[]): Setting<T> {

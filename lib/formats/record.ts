@@ -122,6 +122,8 @@ const recordSchema = z.looseObject({
   recovery: z.optional(imageRecord),
   /** By product. */
   floors: z.optional(z.record(z.string(), floor)),
+  /** Of partitions and images, by their names in `Labels`: those that are not the usual ones. */
+  labels: z.optional(z.record(z.string(), z.string())),
 });
 export type InstallRecord = z.infer<typeof recordSchema>;
 

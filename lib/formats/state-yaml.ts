@@ -2,6 +2,7 @@
  * `state.yaml` of elemental-cli (pkg/types/v1/config.go, `InstallState`) at the top of the state and recovery partitions: which image
  * lies in which slot. What stands in it that is not known here is kept.
  */
+import { USUAL_LABELS } from "../base/labels.ts";
 import { malformed } from "./configuration.ts";
 import { isTable, parseTypedYaml, printYaml } from "./yaml.ts";
 
@@ -24,13 +25,13 @@ export type SlotContent = { was: Slot | "recovery" } | Installed;
 
 /** Where labels stand, and what they are where nobody has said it. A squashfs has none. */
 const LABELS: [path: string[], label: string, always: boolean][] = [
-  [["state"], "COS_STATE", true],
-  [["state", "active"], "COS_ACTIVE", true],
-  [["state", "passive"], "COS_PASSIVE", true],
-  [["recovery"], "COS_RECOVERY", false],
-  [["recovery", "recovery"], "COS_SYSTEM", false],
-  [["oem"], "COS_OEM", false],
-  [["persistent"], "COS_PERSISTENT", false],
+  [["state"], USUAL_LABELS.state, true],
+  [["state", "active"], USUAL_LABELS.active, true],
+  [["state", "passive"], USUAL_LABELS.passive, true],
+  [["recovery"], USUAL_LABELS.recovery, false],
+  [["recovery", "recovery"], USUAL_LABELS.system, false],
+  [["oem"], USUAL_LABELS.oem, false],
+  [["persistent"], USUAL_LABELS.persistent, false],
   [["efi"], "COS_GRUB", false],
 ];
 

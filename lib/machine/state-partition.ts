@@ -1,6 +1,7 @@
 /** Finding the partition that holds the system images, and opening it. Nothing is changed here, and no mount point is needed. */
 import { type ByteString, byteStringOf } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
+import { USUAL_LABELS } from "../base/labels.ts";
 import { type Mount, parseMountInfo } from "../formats/mountinfo.ts";
 import {
   AT_FDCWD,
@@ -20,13 +21,10 @@ import {
   S_IFMT,
   XFS_MAGIC,
 } from "../system/kernel.ts";
+import type { System } from "../system/system.ts";
 import { blockDeviceName, diskOf, labelled, labelOf, probe } from "./block-devices.ts";
 import { readTextFile } from "./files.ts";
 
-export const STATE_LABEL = "COS_STATE";
-export const RECOVERY_LABEL = "COS_RECOVERY";
-export const OEM_LABEL = "COS_OEM";
-export const PERSISTENT_LABEL = "COS_PERSISTENT";
 /** Where an initramfs of this family mounts the partition that holds the root's image. */
 export const INITRAMFS_STATE = "/run/initramfs/cos-state";
 /** Where the two older generations mount it: the initramfs, `elemental`, the shell tools in recovery. */
@@ -50,13 +48,16 @@ export interface StatePartition extends Disposable {
   readOnly: boolean;
 }
 
+type Machine = Pick<System, "kernel" | "labels">;
+
 /**
  * @param given `--state`: a block device or a directory.
  * @param write the partition will be written; only tells how one that is not mounted is mounted.
  * Throws `NOT_IMAGE_BASED`, `AMBIGUOUS_STATE`, `UNSUPPORTED_FILESYSTEM`, `NEWER_GENERATION`.
  */
-export function openStatePartition(kernel: Kernel, given: string | undefined, write: boolean): StatePartition {
-  const partition = given === undefined ? findByLabel(kernel, write) : openGiven(kernel, given, write);
+export function openStatePartition(system: Machine, given: string | undefined, write: boolean): StatePartition {
+  const { kernel } = system;
+  const partition = given === undefined ? findByLabel(system, write) : openGiven(kernel, given, write);
   try {
     checkFilesystem(partition);
     checkGeneration(kernel, partition);
@@ -163,23 +164,24 @@ function detached(kernel: Kernel, name: string, device: string, type: string, wr
   };
 }
 
-function findByLabel(kernel: Kernel, write: boolean): StatePartition {
-  const all = mounts();
+function findByLabel({ kernel, labels }: Machine, write: boolean): StatePartition {
+  const all = mounts(), { state, recovery } = { ...USUAL_LABELS, ...labels() };
   for (const place of MOUNT_POINTS) {
     const mount = all.find((m) => m.mountPoint === place && m.root === "/");
     // In recovery the first of these places is the recovery partition's.
-    if (mount !== undefined && isDirectoryAt(`${place}/cOS`) && labelOf(kernel, mount.device) !== RECOVERY_LABEL) {
+    if (mount !== undefined && isDirectoryAt(`${place}/cOS`) && labelOf(kernel, mount.device) !== recovery) {
       return openMounted(kernel, place, place, mount);
     }
   }
-  const found = [...labelled(kernel, STATE_LABEL)];
+  const found = [...labelled(kernel, state)];
   const [first, second] = found;
   if (first === undefined) {
     throw new CosError(
       "NOT_IMAGE_BASED",
-      `Cannot find a state partition: no filesystem here has the label ${STATE_LABEL}.`,
+      `Cannot find a state partition: no filesystem here has the label ${state}.`,
       {
-        hint: "Run it on an image-based system, or name the partition with --state.",
+        hint:
+          "Run it on an image-based system, or name the partition with --state; another label is said as STATE_LABEL in /etc/cos/config.",
       },
     );
   }
@@ -187,7 +189,7 @@ function findByLabel(kernel: Kernel, write: boolean): StatePartition {
     const names = found.map(({ name }) => `/dev/${name}`).sort().join(", ");
     throw new CosError(
       "AMBIGUOUS_STATE",
-      `Cannot tell which is the state partition: ${names} all have the label ${STATE_LABEL}.`,
+      `Cannot tell which is the state partition: ${names} all have the label ${state}.`,
       {
         hint: "Name the right one with --state.",
       },

@@ -82,7 +82,7 @@ export class LayoutSource implements ImageSource {
     using file = await this.#open(name);
     const { size } = await file.stat();
     if (size > most) throw this.#unusable(`${name} is longer than ${most} bytes`);
-    return await readWhole(file, size);
+    return readWhole(file, size);
   }
 
   #unusable(why: string): CosError {

@@ -197,7 +197,7 @@ async function repairOnTheWay(
   wanted: (view: View) => boolean,
 ): Promise<void> {
   try {
-    using partition = openStatePartition(system.kernel, state, false);
+    using partition = openStatePartition(system, state, false);
     if (!wanted(look(system, partition))) return;
     await using _session = await Session.open(system, { state }, events);
   } catch (thrown) {

@@ -30,7 +30,7 @@ export interface BootStatus {
 
 export function bootStatus(system: System, { state }: StateOptions): BootStatus {
   requireRoot(system);
-  using partition = openStatePartition(system.kernel, state, false);
+  using partition = openStatePartition(system, state, false);
   requireImages(system, partition);
   const first = look(system, partition), view = look(system, partition, inspectImages(system, partition, first.slots));
   const { counts, tries, names, running } = view.state;

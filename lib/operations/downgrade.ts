@@ -2,11 +2,11 @@
 import { CosError } from "../base/errors.ts";
 import type { Floor, ImageRecord, InstallRecord } from "../formats/record.ts";
 import type { ImageReference } from "../formats/reference.ts";
-import { openSibling, RECOVERY_LABEL } from "../machine/state-partition.ts";
 import type { ResolvedImage } from "../oci/pull.ts";
 import { type Age, type Older, olderThan, raiseFloor } from "../state/floor.ts";
 import { loadRecord } from "../state/record-file.ts";
 import type { System } from "../system/system.ts";
+import { openNamed } from "./labels.ts";
 import type { View } from "./session.ts";
 
 /** The label by which an image says which product it is, whatever repository it is pulled from. */
@@ -30,12 +30,12 @@ export function originOf(image: ResolvedImage | undefined, reference: ImageRefer
 
 /** The floors that hold here. A record that is lost or damaged does not lower them: its copy lies on the recovery partition. */
 export function floorsOf(
-  { kernel }: System,
+  system: System,
   { record, partition }: Pick<View, "record" | "partition">,
 ): Readonly<Record<string, Floor>> {
   if (record.record.floors !== undefined || record.condition === "present") return record.record.floors ?? {};
-  using recovery = openSibling(kernel, partition, RECOVERY_LABEL, false);
-  return recovery === undefined ? {} : loadRecord(kernel, recovery.fd).record.floors ?? {};
+  using recovery = openNamed(system, partition, "recovery", false);
+  return recovery === undefined ? {} : loadRecord(system.kernel, recovery.fd).record.floors ?? {};
 }
 
 export interface DowngradeJudgement {

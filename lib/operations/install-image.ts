@@ -11,7 +11,6 @@ import { type MountedImage, mountImage } from "../image/mount.ts";
 import { sumAnew, timeOf } from "../image/resum.ts";
 import { layerBytes, type ResolvedImage } from "../oci/pull.ts";
 import { imagePath } from "../state/slots.ts";
-import { SLOT_LABELS } from "../state/switch.ts";
 import { byteStringOf } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { crc32 } from "../system/codecs.ts";
@@ -115,7 +114,7 @@ export async function installImage(
     using thread = new Thread(secondThread());
     using file = await makeImage(system, partition.fd, path, {
       size: nominalSize(settings.size, announcedBytes(source), free),
-      label: settings.label ?? SLOT_LABELS.active,
+      label: settings.label ?? session.look().state.slotLabels.active,
       uuid,
     });
     const sums = new ContentSums(await crc32());

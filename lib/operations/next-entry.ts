@@ -2,12 +2,13 @@
 import { CosError, messageOf } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { GRUB_ENV_FILE, newGrubEnv, readNextEntry, writeNextEntry } from "../boot/next-entry.ts";
-import { OEM_LABEL, openSibling, RECOVERY_LABEL, type StatePartition } from "../machine/state-partition.ts";
+import type { StatePartition } from "../machine/state-partition.ts";
 import { replaceFile } from "../state/plain-file.ts";
 import { makeWritable } from "../state/writable.ts";
 import { checkpoint } from "../system/checkpoint.ts";
 import type { Kernel } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
+import { openNamed } from "./labels.ts";
 import { noteOperation } from "./record-keeping.ts";
 import { findRecovery } from "./recovery-system.ts";
 import { Session, type StateOptions } from "./session.ts";
@@ -28,7 +29,7 @@ export async function bootOnceInto(
   session.inspect();
   refuseTarget(session, target);
   const { kernel } = system, { partition } = session;
-  using oem = openSibling(kernel, partition, OEM_LABEL, true);
+  using oem = openNamed(system, partition, "oem", true);
   const place = oem !== undefined && readNextEntry(kernel, oem.fd) === undefined &&
       readNextEntry(kernel, partition.fd) !== undefined
     ? partition
@@ -67,10 +68,10 @@ export async function clearNextEntry(session: Session): Promise<void> {
     }
     {
       // Looked at without writing first: at most boots there is nothing to do.
-      using oem = openSibling(kernel, partition, OEM_LABEL, false);
+      using oem = openNamed(session.system, partition, "oem", false);
       if (oem === undefined || !isStale(oem)) return;
     }
-    using oem = openSibling(kernel, partition, OEM_LABEL, true);
+    using oem = openNamed(session.system, partition, "oem", true);
     if (oem === undefined) return;
     using _ = makeWritable(kernel, oem, (text) => events({ kind: "warning", text }));
     writeNextEntry(kernel, oem.fd, "");
@@ -88,7 +89,7 @@ async function settled(kernel: Kernel, { fd, type }: StatePartition): Promise<vo
 function refuseTarget(session: Session, target: Target): void {
   const { state, partition } = session.look(), { names, images, matchesLabels } = state;
   if (target === "recovery") {
-    using recovery = openSibling(session.system.kernel, partition, RECOVERY_LABEL, false);
+    using recovery = openNamed(session.system, partition, "recovery", false);
     if (recovery !== undefined && findRecovery(session.system.kernel, recovery.fd) !== undefined) return;
     throw none(target, "there is no recovery system on this disk");
   }

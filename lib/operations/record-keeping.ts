@@ -2,12 +2,12 @@
 import { messageOf } from "../base/errors.ts";
 import type { ImageRecord, InstallRecord, Verification } from "../formats/record.ts";
 import { type OperationRecord, withOperation } from "../formats/record.ts";
-import { openSibling, RECOVERY_LABEL } from "../machine/state-partition.ts";
 import { readKept } from "../state/kept.ts";
 import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
 import { type LoadedRecord, storeRecord } from "../state/record-file.ts";
 import { floorsOf, withFloors } from "./downgrade.ts";
 import type { InstalledImage } from "./install-image.ts";
+import { openNamed, unusualLabels } from "./labels.ts";
 import type { Session } from "./session.ts";
 
 export interface Waiver {
@@ -64,12 +64,13 @@ export function noteOperation(
   change: (record: InstallRecord) => InstallRecord = (record) => record,
 ): void {
   session.afterwards("writing the record", undefined, () => {
-    const { slots, record } = session.look(), { active } = slots.names;
+    const { slots, record, state } = session.look(), { active } = slots.names;
     const { system: { kernel }, partition: { fd } } = session;
     const present = new Set([...slots.images.values(), ...readKept(kernel, fd)].flatMap(({ uuid }) => uuid ?? []));
     const next = withOperation(change(record.record), operation, present);
+    const labels = unusualLabels(session.system, session.partition, state.running === undefined ? next : undefined);
     const counted = active === undefined ? undefined : slots.images.get(active)?.uuid;
-    write(session, record, { ...next, images: onlyActiveIsCounted(next.images, counted) });
+    write(session, record, { ...next, labels, images: onlyActiveIsCounted(next.images, counted) });
   });
 }
 
@@ -101,7 +102,7 @@ function write(session: Session, loaded: LoadedRecord, record: InstallRecord): v
     : withFloors(record, floorsOf(session.system, { record: loaded, partition }));
   attempt(session, "the install record", () => storeRecord(kernel, partition.fd, { record: whole, condition }));
   attempt(session, "the copy of the install record on the recovery partition", () => {
-    using recovery = openSibling(kernel, partition, RECOVERY_LABEL, true);
+    using recovery = openNamed(session.system, partition, "recovery", true);
     // A recovery partition that is mounted read-only is in use just now; the next operation brings the copy up to date.
     if (recovery === undefined || recovery.readOnly) return;
     if (!hasImageDirectory(kernel, recovery.fd)) kernel.mkdirat(recovery.fd, IMAGE_DIRECTORY, 0o755);

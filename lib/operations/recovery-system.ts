@@ -1,11 +1,13 @@
 /** The recovery system that lies on the recovery partition: what it is, by its content, and whether the machine runs from it. */
 import { CosError } from "../base/errors.ts";
+import type { Labels } from "../base/labels.ts";
 import { type ImageFilesystem, type MountedImage, mountImage } from "../image/mount.ts";
-import { openSibling, RECOVERY_LABEL, type StatePartition } from "../machine/state-partition.ts";
+import { openSibling, type StatePartition } from "../machine/state-partition.ts";
 import { readTextFile } from "../machine/files.ts";
 import { usedImages } from "../machine/running.ts";
 import { hasErrno, isRegular, type Kernel, O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
+import { labelsOf } from "./labels.ts";
 
 export type RecoveryFile = "recovery.img" | "recovery.squashfs";
 
@@ -20,16 +22,14 @@ const FILES: readonly RecoveryFile[] = ["recovery.img", "recovery.squashfs"];
 const DIRECTORY = "cOS";
 /** What the record of a slot says that was made from it. */
 export const RECOVERY_SOURCE = "the recovery system";
-/** Of the label inside an ext image. */
-export const RECOVERY_IMAGE_LABEL = "COS_SYSTEM";
 
 /** Throws `NOT_IMAGE_BASED` where there is no recovery partition on the state partition's disk. */
 export function openRecovery(system: System, state: StatePartition, write: boolean): StatePartition {
-  const recovery = openSibling(system.kernel, state, RECOVERY_LABEL, write);
+  const label = labelsOf(system, state).recovery, recovery = openSibling(system.kernel, state, label, write);
   if (recovery !== undefined) return recovery;
   throw new CosError(
     "NOT_IMAGE_BASED",
-    `Cannot find the recovery partition: no filesystem beside ${state.name} is labelled ${RECOVERY_LABEL}.`,
+    `Cannot find the recovery partition: no filesystem beside ${state.name} is labelled ${label}.`,
     {
       hint: "Machines without one are reset and recovered from a live CD.",
     },
@@ -67,19 +67,20 @@ export function runsFromRecovery(
   { kernel, pid }: System,
   partition: number,
   found: RecoverySystem | undefined,
+  labels: Labels,
 ): boolean {
   const { devMajor, devMinor } = kernel.fstat(partition);
   const used = usedImages(kernel, pid).some((one) =>
     one.ino === found?.ino && one.devMajor === devMajor && one.devMinor === devMinor
   );
-  return used || isRecoveryBoot();
+  return used || isRecoveryBoot(labels);
 }
 
 /** As the older tools know it too. */
-export function isRecoveryBoot(): boolean {
-  const line = readTextFile("/proc/cmdline") ?? "";
-  return /(?:^|\s)(?:cos-img\/filename=\S*recovery|root=live:LABEL=COS_RECOVERY|root=LABEL=COS_SYSTEM|rd\.live\.squashimg=\S*recovery)/
-    .test(line);
+function isRecoveryBoot({ recovery, system }: Labels): boolean {
+  const roots = [`root=live:LABEL=${recovery}`, `root=LABEL=${system}`];
+  return (readTextFile("/proc/cmdline") ?? "").split(/\s+/)
+    .some((word) => roots.includes(word) || /^(?:cos-img\/filename|rd\.live\.squashimg)=.*recovery/.test(word));
 }
 
 /** Mounts it read-only where nobody else sees it. */

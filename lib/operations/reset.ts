@@ -6,7 +6,7 @@ import { CosError, messageOf } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
 import { formatReference, type ImageReference } from "../formats/reference.ts";
 import type { Verification } from "../formats/record.ts";
-import { OEM_LABEL, openSibling, PERSISTENT_LABEL, type StatePartition } from "../machine/state-partition.ts";
+import { openSibling, type StatePartition } from "../machine/state-partition.ts";
 import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
 import { planSwitch } from "../state/switch.ts";
 import type { System } from "../system/system.ts";
@@ -17,6 +17,7 @@ import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
 import { checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
+import { labelsOf } from "./labels.ts";
 import { proveAndRemember } from "./prove.ts";
 import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
 import { findRecovery, mountRecovery, openRecovery, RECOVERY_SOURCE } from "./recovery-system.ts";
@@ -147,8 +148,10 @@ function told({ events }: Session, text: string): string {
 /** Returns the warnings, which are told already. */
 function emptied(session: Session, { persistent, oem }: ResetSettings): string[] {
   const { system: { kernel }, partition, events } = session, warnings: string[] = [];
-  for (const [wanted, label] of [[oem, OEM_LABEL], [persistent, PERSISTENT_LABEL]] as const) {
+  const labels = labelsOf(session.system, partition);
+  for (const [wanted, name] of [[oem, "oem"], [persistent, "persistent"]] as const) {
     if (!wanted) continue;
+    const label = labels[name];
     try {
       using sibling = openSibling(kernel, partition, label, true);
       if (sibling === undefined) {

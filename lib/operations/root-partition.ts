@@ -1,8 +1,9 @@
 /** Finding the partition that holds the root's image, in an initramfs: devices appear while we look, and nobody has checked them. */
 import { byteStringOf } from "../base/byte-string.ts";
 import { CosError, messageOf } from "../base/errors.ts";
+import { USUAL_LABELS } from "../base/labels.ts";
 import type { Events } from "../base/events.ts";
-import { openLabelled, RECOVERY_LABEL, STATE_LABEL, type StatePartition } from "../machine/state-partition.ts";
+import { openLabelled, type StatePartition } from "../machine/state-partition.ts";
 import type { RootImage, RootRequest } from "../machine/root-image.ts";
 import { mendBtrfsSuperblock, mendSuperblock } from "../state/superblock.ts";
 import { readImage } from "../state/slots.ts";
@@ -28,7 +29,9 @@ export async function findRootPartition(
   events: Events,
   signal: AbortSignal,
 ): Promise<FoundPartition> {
-  const labels = new Set([request.label, STATE_LABEL, RECOVERY_LABEL].flatMap((label) => label ?? []));
+  const { state, recovery } = USUAL_LABELS;
+  // An entry of this family names its partition.
+  const labels = new Set([request.label, state, recovery].flatMap((label) => label ?? []));
   const checked = new Set<string>();
   // Counted, not read from the clock: that one jumps when the driver of the machine's own clock appears.
   for (let waited = 0;; waited += INTERVAL) {

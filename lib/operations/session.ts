@@ -22,6 +22,7 @@ import { type LoadedRecord, loadRecord, NEW_RECORD } from "../state/record-file.
 import { NEW_TRUST } from "../state/trust-file.ts";
 import { lockState } from "../state/lock.ts";
 import { type Inspected, inspectImages, NOT_INSPECTED } from "./inspect-images.ts";
+import { labelsOf } from "./labels.ts";
 import {
   hasImageDirectory,
   imagePath,
@@ -94,8 +95,16 @@ export function look(system: System, partition: StatePartition, inspected = NOT_
       ranWell: ranWell(image, slots, record, running, counter.tries),
     });
   }
-  const { counts, tries } = counter;
-  const state: SlotState = { names: slots.names, images, running, matchesLabels: entriesMatchLabels(), counts, tries };
+  const { counts, tries } = counter, labels = labelsOf(system, partition, record.record);
+  const state: SlotState = {
+    names: slots.names,
+    images,
+    running,
+    counts,
+    tries,
+    matchesLabels: entriesMatchLabels(labels.state),
+    slotLabels: labels,
+  };
   return { partition, slots, state, record, counter, inspected };
 }
 
@@ -129,8 +138,8 @@ function ranWell(image: SlotImage, slots: Slots, record: LoadedRecord, running: 
 }
 
 /** Entries of the last generation but one say `root=LABEL=COS_ACTIVE`; later ones name the state partition, or are not ours. */
-function entriesMatchLabels(): boolean {
-  return !/(?:^|\s)root=LABEL=COS_STATE(?:\s|$)/.test(readTextFile("/proc/cmdline") ?? "");
+function entriesMatchLabels(state: string): boolean {
+  return !(readTextFile("/proc/cmdline") ?? "").split(/\s+/).includes(`root=LABEL=${state}`);
 }
 
 /** Throws `REBOOT_FIRST` where the running image is no slot any more: nobody can say then what may be replaced. */
@@ -162,7 +171,7 @@ export class Session implements AsyncDisposable {
    */
   static async open(system: System, { state }: StateOptions, events: Events, fresh = false): Promise<Session> {
     requireRoot(system);
-    const partition = openStatePartition(system.kernel, state, true);
+    const partition = openStatePartition(system, state, true);
     const session = new Session(system, events, partition);
     session.#cleanup.use(partition);
     try {

@@ -45,7 +45,7 @@ export interface Status {
 /** Throws `NOT_ROOT`, `NOT_IMAGE_BASED` and what `openStatePartition` throws. */
 export function status(system: System, { state }: StateOptions): Status {
   requireRoot(system);
-  using partition = openStatePartition(system.kernel, state, false);
+  using partition = openStatePartition(system, state, false);
   requireImages(system, partition);
   const view = look(system, partition), { names, running } = view.state;
   return {

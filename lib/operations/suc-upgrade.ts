@@ -125,7 +125,7 @@ async function lasts(
 
 /** Nothing is locked, and nothing changed. */
 function lookNow(system: System, { state }: SucSettings): View {
-  using partition = openStatePartition(system.kernel, state, false);
+  using partition = openStatePartition(system, state, false);
   requireImages(system, partition);
   return look(system, partition);
 }

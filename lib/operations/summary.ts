@@ -2,7 +2,7 @@
 import type { Digest } from "../base/digest.ts";
 import type { BootState, Verification } from "../formats/record.ts";
 import type { OsRelease } from "../boot/boot-files.ts";
-import { type Slot, SLOT_LABELS } from "../state/switch.ts";
+import type { Slot } from "../state/switch.ts";
 import type { View } from "./session.ts";
 
 export interface SlotSummary {
@@ -60,7 +60,7 @@ export function describeSlots(
       boot: known?.boot ?? "unknown",
       unreadable: image.uuid === undefined,
       label: image.label,
-      labelFits: sameAsActive || image.label === SLOT_LABELS[slot],
+      labelFits: sameAsActive || image.label === state.slotLabels[slot],
       uuid: image.uuid,
       size: image.size,
       allocated: image.allocated,

@@ -17,9 +17,10 @@ import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
 import { checkSpace } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
+import { labelsOf } from "./labels.ts";
 import { proveAndRemember } from "./prove.ts";
 import { newImageRecord, noteOperation } from "./record-keeping.ts";
-import { findRecovery, openRecovery, RECOVERY_IMAGE_LABEL, recoveryPath, runsFromRecovery } from "./recovery-system.ts";
+import { findRecovery, openRecovery, recoveryPath, runsFromRecovery } from "./recovery-system.ts";
 import { Session } from "./session.ts";
 import { resolvedImage, resolveSource } from "./source.ts";
 import { keepRecoveryInStateYaml } from "./state-yaml.ts";
@@ -54,8 +55,8 @@ export async function upgradeRecovery(
   await using session = await Session.open(system, settings, events);
   const { kernel } = system;
   using recovery = openRecovery(system, session.partition, true);
-  const found = findRecovery(kernel, recovery.fd);
-  if (runsFromRecovery(system, recovery.fd, found)) throw inUse(recovery.name);
+  const found = findRecovery(kernel, recovery.fd), labels = labelsOf(system, session.partition);
+  if (runsFromRecovery(system, recovery.fd, found, labels)) throw inUse(recovery.name);
   const source = await resolveSource(system, settings, signal),
     verification = await proveAndRemember(session, source, settings, signal);
   using _writable = makeWritable(kernel, recovery, (text) => events({ kind: "warning", text }));
@@ -70,7 +71,7 @@ export async function upgradeRecovery(
     const installed = await installWithHooks(
       target,
       source,
-      { ...settings, label: RECOVERY_IMAGE_LABEL },
+      { ...settings, label: labels.system },
       hooks,
       signal,
     );

@@ -105,7 +105,7 @@ export async function planUpgradeOnly(
   signal: AbortSignal,
 ): Promise<UpgradePlan> {
   requireRoot(system);
-  using partition = openStatePartition(system.kernel, settings.state, false);
+  using partition = openStatePartition(system, settings.state, false);
   requireImages(system, partition);
   const view = look(system, partition, inspectImages(system, partition, look(system, partition).slots));
   const state = afterSteps(view.state, planRepair(view.state));

@@ -21,8 +21,6 @@ export type ImageName = Slot | "transition" | "spare" | "relink";
 
 export const IMAGE_NAMES: readonly ImageName[] = ["active", "passive", "transition", "spare", "relink"];
 
-export const SLOT_LABELS = { active: "COS_ACTIVE", passive: "COS_PASSIVE" } as const satisfies Record<Slot, string>;
-
 /** Any value that tells one image file from another: the inode number. */
 export type ImageId = number;
 
@@ -49,6 +47,8 @@ export interface SlotState {
   counts: boolean;
   /** Boot entries match the label inside the image, as the oldest ones do. */
   matchesLabels: boolean;
+  /** What they match. */
+  slotLabels: Readonly<Record<Slot, string>>;
 }
 
 export type SwitchStep =
@@ -144,16 +144,16 @@ function upgradeKeepActive(state: SlotState, tries: string): SwitchPlan {
  * image is labelled before: an old entry that matches labels then fails on it and falls back to it, until the next step.
  */
 function takeOver(list: StepList, state: SlotState, from: "transition" | "spare", tries: string): SwitchPlan {
-  const { counts } = state, relabel = relabels(state);
+  const { counts, slotLabels } = state, relabel = relabels(state);
   // In a moment both names are one image, and then GRUB must not count down to a fallback entry that may not match its label.
   if (counts && state.tries !== "") list.tries("3");
   list.relink(state, "active", "passive");
   if (counts) list.tries("3");
-  if (relabel(from === "spare" ? "passive" : from)) list.label(from, SLOT_LABELS.active);
-  if (counts && relabel("active")) list.label("passive", SLOT_LABELS.passive);
+  if (relabel(from === "spare" ? "passive" : from)) list.label(from, slotLabels.active);
+  if (counts && relabel("active")) list.label("passive", slotLabels.passive);
   const before = list.steps.splice(0);
   list.rename(from, "active").checkpoint();
-  if (!counts && relabel("active")) list.label("passive", SLOT_LABELS.passive);
+  if (!counts && relabel("active")) list.label("passive", slotLabels.passive);
   // Only now: until the switch counts, a cut costs the old system a try, and two cuts in a row must not use them up.
   if (counts && tries !== "3") list.tries(tries);
   list.dropSpare(from === "transition" && state.names.passive !== undefined);
@@ -161,11 +161,11 @@ function takeOver(list: StepList, state: SlotState, from: "transition" | "spare"
 }
 
 function upgradeKeepPassive(state: SlotState, tries: string): SwitchPlan {
-  const { counts } = state, list = new StepList(), relabel = relabels(state);
+  const { counts, slotLabels } = state, list = new StepList(), relabel = relabels(state);
   list.spare(state, "active");
   // A machine that rests on its fallback must go on doing so until the new system is there.
   if (counts && state.tries !== "0") list.tries("3");
-  if (relabel("transition")) list.label("transition", SLOT_LABELS.active);
+  if (relabel("transition")) list.label("transition", slotLabels.active);
   const before = list.steps.splice(0);
   list.rename("transition", "active").checkpoint();
   if (counts) list.tries(tries);
@@ -174,7 +174,7 @@ function upgradeKeepPassive(state: SlotState, tries: string): SwitchPlan {
 }
 
 function planRollback(state: SlotState, arm: boolean): SwitchPlan | undefined {
-  const { names, counts, images } = state, relabel = relabels(state);
+  const { names, counts, images, slotLabels } = state, relabel = relabels(state);
   if (names.passive === undefined || names.passive === names.active) return undefined;
   const keep = slotToKeep(state);
   if (keep === undefined) return undefined;
@@ -194,7 +194,7 @@ function planRollback(state: SlotState, arm: boolean): SwitchPlan | undefined {
   if (names.active === undefined) list.link("passive", "active").checkpoint();
   else list.rename("relink", "active").checkpoint();
   if (counts) list.tries("3");
-  if (relabel("passive")) list.label("active", SLOT_LABELS.active);
+  if (relabel("passive")) list.label("active", slotLabels.active);
   if (counts) list.tries("");
   list.dropSpare(names.active !== undefined);
   return { before, after: list.steps, keeps: "none" };
@@ -222,7 +222,7 @@ function planSettle(state: SlotState): SwitchPlan | undefined {
  * does that writes, and it is safe to be cut itself.
  */
 export function planRepair(state: SlotState): SwitchStep[] {
-  const names = { ...state.names }, list = new StepList(), relabel = relabels(state);
+  const names = { ...state.names }, list = new StepList(), relabel = relabels(state), { slotLabels } = state;
   const labels = new Map<ImageId, string | undefined>();
   for (const [id, { label }] of state.images) labels.set(id, label);
   let tries = state.tries;
@@ -241,9 +241,9 @@ export function planRepair(state: SlotState): SwitchStep[] {
   /** Only one label fits two names: the default entry gets it, and the fallback, which is the same, is not asked for. */
   const oneImage = () => {
     if (names.active === undefined) return;
-    if (labels.get(names.active) !== SLOT_LABELS.active && relabel("active", names)) {
+    if (labels.get(names.active) !== slotLabels.active && relabel("active", names)) {
       setTries("3");
-      label("active", SLOT_LABELS.active);
+      label("active", slotLabels.active);
     }
     setTries("");
   };
@@ -256,14 +256,14 @@ export function planRepair(state: SlotState): SwitchStep[] {
   }
   if (names.spare !== undefined && names.active === undefined) {
     // Only a hand, or an older tool, can have done this: give the image back the name that GRUB asks for.
-    label("spare", SLOT_LABELS.active);
+    label("spare", slotLabels.active);
     list.rename("spare", "active").checkpoint();
     names.active = names.spare;
     delete names.spare;
   } else if (names.spare !== undefined && (one() || names.passive === undefined) && names.spare !== names.active) {
     // The change was cut before it counted: the old fallback is one again.
     if (one()) oneImage();
-    label("spare", SLOT_LABELS.passive);
+    label("spare", slotLabels.passive);
     list.rename("spare", "passive").checkpoint();
     names.passive = names.spare;
     delete names.spare;
@@ -273,8 +273,8 @@ export function planRepair(state: SlotState): SwitchStep[] {
   }
   if (one()) oneImage();
   else {
-    label("active", SLOT_LABELS.active);
-    label("passive", SLOT_LABELS.passive);
+    label("active", slotLabels.active);
+    label("passive", slotLabels.passive);
   }
   // What a cut run has armed for its own steps must not count down a system that ran well and is known not to be on trial. Of
   // one that is not known to have run, the counting may be the only way back.

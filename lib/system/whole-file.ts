@@ -2,10 +2,10 @@
 import type { Bytes } from "../base/bytes.ts";
 
 /** Up to `size` bytes from where it stands; fewer where it has become shorter since it was measured. */
-export async function readWhole(file: Deno.FsFile, size: number): Promise<Bytes> {
+export function readWhole(file: Deno.FsFile, size: number): Bytes {
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size;) {
-    const count = await file.read(bytes.subarray(at));
+    const count = file.readSync(bytes.subarray(at));
     if (count === null) return bytes.subarray(0, at);
     at += count;
   }

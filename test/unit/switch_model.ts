@@ -12,7 +12,6 @@ import {
   planRepair,
   planUndo,
   type Slot,
-  SLOT_LABELS,
   type SlotState,
   type SwitchStep,
 } from "../../lib/state/switch.ts";
@@ -50,6 +49,9 @@ export interface World {
   fragment: boolean;
 }
 
+/** Some machine's own: a plan knows no others. */
+export const SLOT_LABELS: Readonly<Record<Slot, string>> = { active: "OUR_ACTIVE", passive: "OUR_PASSIVE" };
+
 export function copyDisk(disk: Disk): Disk {
   return { linux: { ...disk.linux }, grub: { ...disk.grub }, labels: new Map(disk.labels), tries: disk.tries };
 }
@@ -75,6 +77,7 @@ export function stateOf(disk: Disk, world: World, running: ImageId | undefined):
     tries: disk.tries,
     counts: world.counts,
     matchesLabels: world.matchesLabels,
+    slotLabels: SLOT_LABELS,
   };
 }
 

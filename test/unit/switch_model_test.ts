@@ -4,7 +4,6 @@ import {
   type Intent,
   planRepair,
   planSwitch,
-  SLOT_LABELS,
   slotToKeep,
   type SwitchStep,
 } from "../../lib/state/switch.ts";
@@ -20,6 +19,7 @@ import {
   type ModelStep,
   type Names,
   newFigures,
+  SLOT_LABELS,
   stateOf,
   type World,
 } from "./switch_model.ts";
