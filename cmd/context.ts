@@ -54,8 +54,14 @@ export async function runJob(
   try {
     const { realSystem } = await import("../lib/system/system.ts");
     const warn = (text: string) => events({ kind: "warning", text });
-    const system = await realSystem(
-      async () => (await import("../lib/config/http.ts")).httpSettings(environment, warn),
+    const system: System = await realSystem(
+      async () => {
+        const [{ httpSettings }, { installedRoot }] = await Promise.all([
+          import("../lib/config/http.ts"),
+          import("../lib/operations/installed-root.ts"),
+        ]);
+        return httpSettings(environment, warn, installedRoot(system, { state: flags.state }, warn));
+      },
       () => machineLabels("", environment, warn),
     );
     await work({

@@ -3,7 +3,7 @@ import { buildInfo } from "../lib/base/build-info.ts";
 import { CosError } from "../lib/base/errors.ts";
 import { MIB } from "../lib/base/size.ts";
 import type { Events } from "../lib/base/events.ts";
-import { hostCertificates } from "../lib/config/certificates.ts";
+import { certificateLookup } from "../lib/config/certificates.ts";
 import { environment, helperEnvironment } from "../lib/config/environment.ts";
 import { credentialLookup } from "../lib/config/credentials.ts";
 import { mirrorLookup } from "../lib/config/mirrors.ts";
@@ -17,6 +17,7 @@ import {
 } from "../lib/config/settings.ts";
 import { readSettings } from "../lib/config/settings-files.ts";
 import type { ImageReference } from "../lib/formats/reference.ts";
+import { installedRoot } from "../lib/operations/installed-root.ts";
 import type { Waiver } from "../lib/operations/record-keeping.ts";
 import type { Restart } from "../lib/operations/restart.ts";
 import type { ImageSettings } from "../lib/operations/upgrade.ts";
@@ -67,6 +68,7 @@ export function sourceSettings(
   events: Events,
 ): Omit<ImageSettings, "image"> {
   const warn = (text: string) => events({ kind: "warning", text });
+  const elsewhere = installedRoot(system, { state: flags.state }, warn), hostTls = certificateLookup(elsewhere);
   return {
     state: flags.state,
     size: settings.size.value * MIB,
@@ -77,15 +79,17 @@ export function sourceSettings(
       file: flags.authFile,
       first: flags.secrets,
       runHelper: helperRunner(helperEnvironment),
+      elsewhere,
       warn,
     }),
-    hostTls: hostCertificates,
+    hostTls,
     mirrors: mirrorLookup({
       root: "",
       env: environment,
       plainHttp: flags.plainHttp === true,
-      hostTls: hostCertificates,
+      hostTls,
       fetch: system.fetch,
+      elsewhere,
       warn,
     }),
     events,

@@ -2,7 +2,7 @@
 import { CosError } from "../base/errors.ts";
 import type { TlsSettings } from "../formats/endpoint.ts";
 import type { Environment } from "./environment.ts";
-import { listOptional, readOptional } from "./files.ts";
+import { listOptional, type OtherRoot, readOptional } from "./files.ts";
 
 /** Where distributions keep the CAs of `update-ca-certificates` and its like, as Go's crypto/x509 looks for them. */
 const BUNDLES = [
@@ -19,12 +19,14 @@ const HOST_DIRECTORIES = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
 /**
  * The CAs of this machine, which are trusted besides those that the program brings (Mozilla's): `SSL_CERT_FILE` in place of the
- * distribution's file, and all of the directories in `SSL_CERT_DIR`: the variables of OpenSSL and Go.
+ * distribution's file, and all of the directories in `SSL_CERT_DIR`: the variables of OpenSSL and Go. The other root's file counts
+ * where there is none here.
  */
 export async function trustedRoots(
   env: Environment,
   warn: (text: string) => void,
   bundles: readonly string[] = BUNDLES,
+  elsewhere?: OtherRoot,
 ): Promise<string[]> {
   const texts: string[] = [], file = env("SSL_CERT_FILE") || undefined;
   for (const path of file === undefined ? bundles : [file]) {
@@ -34,6 +36,9 @@ export async function trustedRoots(
       break;
     }
     if (path === file) warn(`SSL_CERT_FILE names ${path}, which cannot be read: no CA is taken from it.`);
+  }
+  if (texts.length === 0 && file === undefined) {
+    texts.push(await elsewhere?.((root) => firstOf(bundles.map((path) => `${root}${path}`))) ?? "");
   }
   for (const directory of (env("SSL_CERT_DIR") ?? "").split(":").filter((path) => path !== "")) {
     for (const name of await listOptional(directory)) {
@@ -46,6 +51,23 @@ export async function trustedRoots(
   const sound = all.filter((pem) => areCertificates([pem]));
   warn(`${all.length - sound.length} of this machine's CA certificates cannot be read, and are left out.`);
   return sound;
+}
+
+async function firstOf(paths: readonly string[]): Promise<string> {
+  for (const path of paths) {
+    const text = await readOptional(path);
+    if (text !== undefined) return text;
+  }
+  return "";
+}
+
+/** As below, and of the other root where there is nothing here. */
+export function certificateLookup(elsewhere: OtherRoot) {
+  return async (host: string): Promise<TlsSettings> => {
+    const here = await hostCertificates(host), isNothing = here.ca.length === 0 && here.cert === undefined;
+    if (!isNothing) return here;
+    return await elsewhere((root) => hostCertificates(host, HOST_DIRECTORIES.map((path) => `${root}${path}`))) ?? here;
+  };
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Credentials } from "../formats/endpoint.ts";
 import type { HelperRunner } from "../system/credential-helper.ts";
 import { asCredentials, type AuthFile, findLogin, helperOf, parseAuthFile } from "./auth-file.ts";
 import type { Environment } from "./environment.ts";
-import { isDirectory, readOptional } from "./files.ts";
+import { isDirectory, type OtherRoot, readOptional } from "./files.ts";
 
 export interface CredentialOptions {
   /** `--auth-file`. */
@@ -15,6 +15,8 @@ export interface CredentialOptions {
   first?: readonly string[];
   /** Runs a helper program; without it they are left out. */
   runHelper?: HelperRunner;
+  /** Asked where nothing here knows a login. No helper is run for it. */
+  elsewhere?: OtherRoot;
   /** Told of helpers and files that cannot be used; the search goes on. */
   warn?: (text: string) => void;
 }
@@ -38,8 +40,11 @@ export function authFilePaths(env: Environment, file?: string, first: readonly s
   ].filter((path) => path !== undefined && path !== "") as string[];
 }
 
+/** Nobody's environment but that of root, who is logged in nowhere. */
+const rootAlone: Environment = (name) => name === "HOME" ? "/root" : undefined;
+
 export function credentialLookup(env: Environment, options: CredentialOptions = {}) {
-  const { file, first, warn = () => {} } = options;
+  const { file, first, elsewhere, warn = () => {} } = options;
   return async (host: string, repository: string, signal?: AbortSignal): Promise<Credentials | undefined> => {
     const asked = new Set<string>();
     for (const named of authFilePaths(env, file, first)) {
@@ -55,7 +60,14 @@ export function credentialLookup(env: Environment, options: CredentialOptions = 
       const found = await askHelper(parsed, host, options, asked, signal) ?? findLogin(parsed, host, repository);
       if (found !== undefined) return found;
     }
-    return undefined;
+    return await elsewhere?.(async (root) => {
+      for (const path of authFilePaths(rootAlone).map((own) => `${root}${own}`)) {
+        const text = await readOptional(path);
+        const found = text === undefined ? undefined : findLogin(parseAuthFile(text, path), host, repository);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    });
   };
 }
 

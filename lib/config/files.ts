@@ -1,5 +1,11 @@
 /** Configuration files that may be missing. */
 
+/**
+ * Reads something below another root, which is there for that long: undefined where there is none. The root's path has no slash at
+ * its end.
+ */
+export type OtherRoot = <T>(read: (root: string) => Promise<T>) => Promise<T | undefined>;
+
 /** Undefined where there is no such file; `denied` is called where it may not be read. */
 export async function readOptional(path: string, denied?: () => void): Promise<string | undefined> {
   try {

@@ -6,7 +6,7 @@ import type { Endpoint, TlsSettings } from "../formats/endpoint.ts";
 import type { RegistryReference } from "../formats/reference.ts";
 import type { System } from "../system/system.ts";
 import type { Environment } from "./environment.ts";
-import { isDirectory, listOptional } from "./files.ts";
+import { isDirectory, listOptional, type OtherRoot } from "./files.ts";
 import { readFiles, unreadable } from "./mirror-files.ts";
 
 export type MirrorReference = Pick<RegistryReference, "host" | "repository" | "tag" | "digest">;
@@ -22,6 +22,8 @@ export interface MirrorOptions {
   /** To find out whether a host speaks TLS, where a configuration allows both. */
   fetch: System["fetch"];
   warn(text: string): void;
+  /** Asked where nothing here says anything of a reference. */
+  elsewhere?: OtherRoot;
 }
 
 /** One kind of configuration: undefined where it says nothing about the reference. */
@@ -33,12 +35,19 @@ export type MirrorKind = (reference: MirrorReference, options: MirrorOptions) =>
  */
 export function mirrorLookup(options: MirrorOptions) {
   return async (reference: MirrorReference): Promise<readonly Endpoint[] | undefined> => {
-    for (const kind of [own, containers, containerd, k3s]) {
-      const found = await (await kind(options))?.(reference, options);
-      if (found !== undefined) return found;
-    }
-    return undefined;
+    const here = await endpointsBelow(options, reference);
+    // What the environment names is this root's.
+    const env = () => undefined;
+    return here ?? await options.elsewhere?.((root) => endpointsBelow({ ...options, root, env }, reference));
   };
+}
+
+async function endpointsBelow(options: MirrorOptions, reference: MirrorReference): Promise<Endpoint[] | undefined> {
+  for (const kind of [own, containers, containerd, k3s]) {
+    const found = await (await kind(options))?.(reference, options);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 // Each kind's parser costs time at every start: it is loaded where there is a file for it.

@@ -9,7 +9,7 @@ export function runningImage(kernel: Kernel, pid: number): LoopBacking | undefin
   return root.devMajor === LOOP_MAJOR ? loopBacking(kernel, pid, root.devMinor) : undefined;
 }
 
-/** The files behind all loop devices of the machine. */
+/** The files behind all loop devices of the machine, without those that a run of this program looks into. */
 export function usedImages(kernel: Kernel, pid: number): LoopBacking[] {
   let names: string[];
   try {
@@ -21,7 +21,8 @@ export function usedImages(kernel: Kernel, pid: number): LoopBacking[] {
   return names.flatMap((name) => {
     const number = /^loop([0-9]+)$/.exec(name)?.[1];
     if (number === undefined || !isAttached(name)) return [];
-    return loopBacking(kernel, pid, Number(number)) ?? [];
+    const backing = loopBacking(kernel, pid, Number(number));
+    return backing === undefined || backing.name.startsWith("cos-") ? [] : [backing];
   });
 }
 

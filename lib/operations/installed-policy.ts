@@ -1,13 +1,7 @@
-/**
- * The policy of a machine that runs neither slot: a recovery system, a live CD or an initramfs may have none of their own, and then
- * the installed active system's counts. Never that of the image that is being installed.
- */
+/** The policy of a machine that runs neither slot, and has none of its own. */
 import { findPolicy, type Policy } from "../config/policy.ts";
-import { type MountedImage, mountImage } from "../image/mount.ts";
-import { messageOf } from "../base/errors.ts";
-import { imagePath } from "../state/slots.ts";
-import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
+import { mountInstalled } from "./installed-root.ts";
 import type { View } from "./session.ts";
 
 /**
@@ -16,25 +10,18 @@ import type { View } from "./session.ts";
  */
 export function policyInForce(
   system: System,
-  { slots, state, partition }: View,
+  view: View,
   own: () => Promise<Policy | undefined>,
   until: DisposableStack,
   warn: (text: string) => void,
 ): () => Promise<Policy | undefined> {
   return async () => {
     const here = await own();
-    if (state.running !== undefined || slots.names.active === undefined || !await saysNothing(here)) return here;
-    let image: MountedImage;
-    const { kernel, pid } = system, fd = kernel.openat(partition.fd, imagePath("active"), O_RDONLY | O_NOFOLLOW);
-    try {
-      image = until.use(mountImage(kernel, pid, fd, { readOnly: true, name: "cos-policy" }));
-    } catch (thrown) {
-      warn(`The active system cannot be asked for its policy: ${messageOf(thrown)}`);
-      return here;
-    } finally {
-      kernel.close(fd);
-    }
-    return await findPolicy({ root: `/proc/${pid}/fd/${image.fd}`, of: "of the active system" }) ?? here;
+    if (!await saysNothing(here)) return here;
+    const image = mountInstalled(system, view, warn);
+    if (image === undefined) return here;
+    const { fd } = until.use(image);
+    return await findPolicy({ root: `/proc/${system.pid}/fd/${fd}`, of: "of the active system" }) ?? here;
   };
 }
 

@@ -1,5 +1,5 @@
 /** Loop devices: Linux, Documentation/admin-guide/blockdev and include/uapi/linux/loop.h. */
-import { type ByteString, writeBytes } from "../base/byte-string.ts";
+import { type ByteString, byteString, writeBytes } from "../base/byte-string.ts";
 import { CosError } from "../base/errors.ts";
 import { type DeviceNode, openNode } from "./device-node.ts";
 import { hasErrno, type Kernel, O_RDONLY, S_IFBLK, S_IFCHR } from "./kernel.ts";
@@ -9,7 +9,7 @@ const LOOP_CONFIGURE = 0x4c0a, LOOP_CTL_GET_FREE = 0x4c82;
 const LO_FLAGS_READ_ONLY = 1, LO_FLAGS_AUTOCLEAR = 4, LO_FLAGS_DIRECT_IO = 16;
 /** Of `struct loop_config`; in it, `struct loop_info64` begins at 8. */
 const CONFIG_SIZE = 304, INFO_AT = 8, INFO_SIZE = 232;
-const INFO_FLAGS = 52, INFO_FILE_NAME = 56;
+const INFO_FLAGS = 52, INFO_FILE_NAME = 56, NAME_SIZE = 64;
 export const LOOP_MAJOR = 7;
 const CONTROL_MAJOR = 10, CONTROL_MINOR = 237;
 /** Somebody else may take the free device between the question and the answer: ask again so often. */
@@ -24,7 +24,7 @@ export interface LoopOptions {
   readOnly: boolean;
   /** Past the page cache of the file below, where kernel (5.8) and filesystem can: nothing is copied and kept twice. */
   direct?: boolean;
-  /** Shown by `losetup` as the file's name. At most 63 bytes. */
+  /** Shown by `losetup` as the file's name. At most 63 bytes; `cos-…` where this program reads it for a while, and nothing runs from it. */
   name: ByteString;
 }
 
@@ -78,6 +78,8 @@ export interface LoopBacking {
   devMajor: number;
   devMinor: number;
   ino: number;
+  /** As `losetup` shows it: what attached it calls it so. */
+  name: ByteString;
 }
 
 /** The file that a loop device reads, by device and inode: global, whatever it is named by now. Undefined for a free device. */
@@ -92,6 +94,7 @@ export function loopBacking(kernel: Kernel, pid: number, number: number): LoopBa
       devMajor: device >>> 8 & 0xfff,
       devMinor: (device & 0xff) | (device >>> 12 & 0xfff00),
       ino: Number(view.getBigUint64(8, true)),
+      name: byteString(info, INFO_FILE_NAME, INFO_FILE_NAME + NAME_SIZE).replace(/\0[^]*$/, ""),
     };
   } catch (thrown) {
     // Free, or on a file of FUSE or NFS whose server is gone: somebody else's, and no image on a state partition.

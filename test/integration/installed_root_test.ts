@@ -1,0 +1,69 @@
+/** From outside: logins, certificates and mirrors of the installed active system count where nothing here says any. */
+import assert from "node:assert/strict";
+import { boot } from "../lab/booted.ts";
+import { mountPoints } from "../lab/counting.ts";
+import { deployedMachine } from "../lab/deployed.ts";
+import { etcRoom } from "../lab/etc-room.ts";
+import { heldBy } from "../lab/machine.ts";
+import { startRegistry } from "../lab/registry.ts";
+import { writeSmallOs } from "../lab/small-os.ts";
+import { scratchDirectory } from "../lab/cleanup.ts";
+import * as t from "../lab/tar-writer.ts";
+
+const USER = { name: "user", password: "word" };
+
+const below = (path: string) => path.split("/").map((_, i, parts) => t.directory(parts.slice(0, i + 1).join("/")));
+
+Deno.test("a login, a CA and a mirror that only the active system knows lead to the image; its own word comes first", async () => {
+  await using scratch = scratchDirectory("layout");
+  await using registry = await startRegistry({ user: USER, tls: true });
+  writeSmallOs(scratch.path, { v2: {} });
+  await registry.push(scratch.path, "v2", "team/os:v2");
+  const login = (password: string) => {
+    const auth = btoa(`${USER.name}:${password}`);
+    return JSON.stringify({ auths: { [registry.host]: { auth } } });
+  };
+  const mirror = `[host."https://${registry.host}"]\n`, mirrors = "etc/containerd/certs.d/images.example";
+  const hosts = `etc/docker/certs.d/${registry.host}`, ca = Deno.readTextFileSync(registry.caFile ?? "");
+  const own = [
+    ...below("etc/cos"),
+    ...below(hosts),
+    ...below(mirrors),
+    t.file(`${mirrors}/hosts.toml`, mirror),
+    t.file("etc/cos/auth.json", login(USER.password)),
+    t.file(`${hosts}/ca.crt`, ca),
+  ];
+  await using machine = await deployedMachine({ v1: { more: [...mountPoints(), ...own] } }, { stateMiB: 300 });
+  const words = ["upgrade", "images.example/team/os:v2", "--no-verify"];
+  {
+    await using room = await etcRoom(machine);
+    const done = await room.cos(...words, "--dry-run");
+    assert.equal(done.status, 0, done.err);
+    assert.deepEqual(await heldBy(machine.state), []);
+    // The room has a login, too: it is the one that is taken.
+    room.write("cos/auth.json", login("wrong"));
+    const refused = await room.cos(...words, "--json");
+    assert.match(JSON.parse(refused.out).error.message, /127\.0\.0\.1:[0-9]+ refuses access/);
+    room.remove("cos/auth.json");
+    const upgraded = await room.cos(...words);
+    assert.equal(upgraded.status, 0, upgraded.err);
+  }
+  assert.deepEqual(await heldBy(machine.state), []);
+  const { active, passive } = await machine.slots();
+  assert.deepEqual([active?.version, passive?.version], ["v2", "v1"]);
+});
+
+Deno.test("a machine that runs one of its systems asks no other one", async () => {
+  const own = [
+    ...below("etc/cos"),
+    t.file("etc/cos/registries.conf", '[[registry]]\nlocation = "images.example"\nblocked = true\n'),
+  ];
+  const images = { v1: { more: mountPoints() }, v2: { more: [...mountPoints(), ...own] } };
+  await using machine = await deployedMachine(images, { stateMiB: 300, upgrades: ["v2"] });
+  const words = ["upgrade", "images.example/os:v3", "--no-verify", "--json"];
+  await using room = await etcRoom(machine);
+  assert.equal(JSON.parse((await room.cos(...words)).out).error.code, "BLOCKED");
+  await using booted = await boot(machine, "passive");
+  const { error } = JSON.parse((await booted.cos(...words)).out);
+  assert.equal(error.code, "REGISTRY_UNREACHABLE", error.message);
+});
