@@ -79,6 +79,9 @@ export type ImageRecord = z.infer<typeof imageRecord>;
 const failedHook = z.looseObject({ stage: z.string(), name: z.string(), why: z.string() });
 export type FailedHook = z.infer<typeof failedHook>;
 
+const hookOutput = z.looseObject({ stage: z.string(), name: z.string(), lines: z.array(z.string()) });
+export type HookOutput = z.infer<typeof hookOutput>;
+
 const operation = z.looseObject({
   kind: z.string(),
   at: z.string(),
@@ -89,6 +92,8 @@ const operation = z.looseObject({
   warnings: z.optional(z.array(z.string())),
   /** Hooks that failed. */
   failedHooks: z.optional(z.array(failedHook)),
+  /** What hooks printed, each one's last lines: of the last operation only. */
+  hookOutput: z.optional(z.array(hookOutput)),
 });
 export type OperationRecord = z.infer<typeof operation>;
 
@@ -155,7 +160,8 @@ export function withOperation(
   present: ReadonlySet<string>,
 ): InstallRecord {
   const images = Object.fromEntries(Object.entries(record.images).filter(([uuid]) => present.has(uuid)));
-  return { ...record, images, operations: [...record.operations, entry].slice(-KEPT_OPERATIONS) };
+  const earlier = record.operations.map(({ hookOutput: _, ...kept }) => kept);
+  return { ...record, images, operations: [...earlier, entry].slice(-KEPT_OPERATIONS) };
 }
 
 export function knownBad({ bad = [] }: InstallRecord, digest: string): BadSystem | undefined {

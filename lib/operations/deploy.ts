@@ -56,7 +56,7 @@ export async function deploy(
       outcome: "done",
       image: source.name,
       warnings: warnings.length > 0 ? warnings : undefined,
-      ...hooks.failures.length > 0 && { failedHooks: hooks.failures },
+      ...hooks.notes,
     };
     noteOperation(session, operation);
   } catch (thrown) {

@@ -1,7 +1,7 @@
 /** The stages around an operation, as existing installations hook into it: on the host, and in the new tree. */
 import { CosError, messageOf } from "../base/errors.ts";
-import { displayName } from "../base/byte-string.ts";
-import type { FailedHook } from "../formats/record.ts";
+import { displayName, displayText } from "../base/byte-string.ts";
+import type { FailedHook, HookOutput, OperationRecord } from "../formats/record.ts";
 import { runStage } from "../stages/run-stage.ts";
 import { hostRoot, planStage, type StagePlan, treeRoot } from "../stages/stages.ts";
 import type { LoopDevice } from "../system/loop.ts";
@@ -20,11 +20,14 @@ export interface HookSettings {
 export const WORKING_TREE = "/run/cos/workingtree";
 /** Milliseconds that one program of a stage may take. */
 export const LIMIT = 600_000;
+/** Of what hooks print the record keeps the last lines of the first programs. */
+const KEPT_PROGRAMS = 64, KEPT_LINES = 20, KEPT_CHARACTERS = 200;
 /** What the new tree sees of the host: what programs need, and where cloud-config and persistent data lie. */
 const SYSTEM = ["/dev", "/proc", "/sys"], DATA = ["/oem", "/usr/local"];
 
 export class Hooks {
-  readonly failures: FailedHook[] = [];
+  readonly #failures: FailedHook[] = [];
+  readonly #output: HookOutput[] = [];
   readonly #session: Session;
   readonly #settings: HookSettings;
   readonly #operation: string;
@@ -77,6 +80,25 @@ export class Hooks {
     }
   }
 
+  /** For the record of the operation. */
+  get notes(): Pick<OperationRecord, "failedHooks" | "hookOutput"> {
+    return {
+      ...this.#failures.length > 0 && { failedHooks: this.#failures },
+      ...this.#output.length > 0 && { hookOutput: this.#output },
+    };
+  }
+
+  #hear(stage: string, name: string, text: string): void {
+    let heard = this.#output.find((one) => one.stage === stage && one.name === name);
+    if (heard === undefined) {
+      if (this.#output.length === KEPT_PROGRAMS) return;
+      heard = { stage, name, lines: [] };
+      this.#output.push(heard);
+    }
+    heard.lines.push(displayText(text, KEPT_CHARACTERS));
+    if (heard.lines.length > KEPT_LINES) heard.lines.shift();
+  }
+
   async #host(stage: string, room: Room["private"]): Promise<void> {
     const { kernel } = this.#session.system,
       plan = planStage(kernel, hostRoot(kernel), stage, this.#settings.cloudInitPaths);
@@ -93,10 +115,14 @@ export class Hooks {
       limit: LIMIT,
       env: { ...this.#env, COS_STAGE: stage, ...room !== undefined && !room.change && { COS_TREE: WORKING_TREE } },
       room,
-      line: (program, text) => events({ kind: "output", program, text: displayName(text) }),
+      line: (program, line) => {
+        const text = displayName(line);
+        events({ kind: "output", program, text });
+        this.#hear(stage, program, text);
+      },
     }, this.#signal);
     for (const { name, why } of failed) {
-      this.failures.push({ stage, name, why });
+      this.#failures.push({ stage, name, why });
       events({ kind: "warning", text: `The hook ${name} failed: ${why}.` });
     }
     const [first] = failed;

@@ -77,7 +77,7 @@ export async function reset(
     outcome: "done",
     image: source.name,
     ...warnings.length > 0 && { warnings },
-    ...hooks.failures.length > 0 && { failedHooks: hooks.failures },
+    ...hooks.notes,
   });
   return session.afterwards("looking at the result", [], () => describeSlots(session.look()));
 }

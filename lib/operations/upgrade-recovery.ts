@@ -92,7 +92,7 @@ export async function upgradeRecovery(
         at,
         outcome: "done",
         image: source.name,
-        ...hooks.failures.length > 0 && { failedHooks: hooks.failures },
+        ...hooks.notes,
       },
       (record) => ({ ...record, recovery: image }),
     );

@@ -251,7 +251,7 @@ async function applyUpgrade(
         await keepMenu(session, settings, installed.os.menuEntry);
         await hooks.afterSwitch();
         const done = entry("upgrade", system.now(), plan, "done", [...unarmed, ...warnings]);
-        noteOperation(session, { ...done, ...hooks.failures.length > 0 && { failedHooks: hooks.failures } });
+        noteOperation(session, { ...done, ...hooks.notes });
         return;
       } catch (thrown) {
         removeTransition(session);

@@ -77,7 +77,9 @@ Deno.test("hooks run in their order, on the host and in the tree, and what they 
 });
 
 Deno.test("a failing hook is told and recorded; with --strict it stops everything before the switch", async () => {
-  await using machine = await machineWith(withHooks({ "10-fails": "echo so sorry; exit 3" }));
+  await using machine = await machineWith(
+    withHooks({ "10-fails": "i=0; while [ $i -lt 25 ]; do i=$((i + 1)); echo $i; done; echo so sorry; exit 3" }),
+  );
   const { room, image } = machine, before = await machine.slots();
   hook(room, "before-upgrade", "10-fails", "exit 7");
   const strict = await room.cos("upgrade", image, "--no-verify", "--strict", "--json");
@@ -104,12 +106,19 @@ Deno.test("a failing hook is told and recorded; with --strict it stops everythin
   );
   await using state = await mount(machine.state);
   const { operations } = JSON.parse(Deno.readTextFileSync(join(state.path, "cOS/state.json"))) as {
-    operations: { failedHooks?: { stage: string; why: string }[] }[];
+    operations: { failedHooks?: { stage: string; why: string }[]; hookOutput?: { name: string; lines: string[] }[] }[];
   };
   assert.deepEqual(operations.at(-1)?.failedHooks?.map(({ stage, why }) => `${stage}: ${why}`), [
     "after-upgrade-chroot: it ended with the status 3: so sorry",
     "post-upgrade: it ended with the status 1",
   ]);
+  // What it printed is kept with it, the last lines of it.
+  assert.deepEqual(
+    operations.at(-1)?.hookOutput?.map(({ name, lines }) => [name, lines.length, lines[0], lines.at(-1)]),
+    [
+      ["/etc/cos/hooks/after-upgrade-chroot.d/10-fails", 20, "7", "so sorry"],
+    ],
+  );
 });
 
 Deno.test("a hook cannot keep the image busy, nor go on in it; what others could have written is not run", async () => {

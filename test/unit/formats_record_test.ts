@@ -47,6 +47,13 @@ Deno.test("fields that this version does not know are kept, at every level", () 
   assert.deepEqual(more, { ...richer, operations: [...richer.operations, OPERATION] });
 });
 
+Deno.test("what hooks printed is kept of the last operation only", () => {
+  const heard = { ...OPERATION, hookOutput: [{ stage: "s", name: "n", lines: ["a", "b"] }] };
+  const once = withOperation(emptyRecord(), heard, new Set());
+  assert.deepEqual(once.operations, [heard]);
+  assert.deepEqual(withOperation(once, heard, new Set()).operations, [OPERATION, heard]);
+});
+
 Deno.test("a newer version is read as far as it is understood", () => {
   assert.deepEqual(parse({ ...RECORD, schemaVersion: 2, later: true }), { ...RECORD, schemaVersion: 2, later: true });
 });
