@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type DeployedMachine, deployedMachine } from "../lab/deployed.ts";
-import { heldBy, type LabMachine } from "../lab/machine.ts";
+import { heldBy, heldByKilled, type LabMachine } from "../lab/machine.ts";
 import { mount } from "../lab/disk.ts";
 import { staticFile } from "../lab/static-file.ts";
 import { run } from "../lab/run.ts";
@@ -110,7 +110,7 @@ for (
         const words = operation === "upgrade" ? ["upgrade", machine.image("v2"), "--no-verify"] : ["rollback"];
         const killed = await killedAt(machine, call, n, words);
         // Mounts and loop devices go with the process, however it ends.
-        assert.deepEqual(await heldBy(machine.state), [], `${call} ${n}`);
+        assert.deepEqual(await heldByKilled(machine.state), [], `${call} ${n}`);
         // Before anything is mended, the name that boots leads to a whole system.
         const now = await machine.slots();
         assert.ok(["v1", "v2"].includes(now.active?.version ?? ""), `${call} ${n}: ${JSON.stringify(now)}`);

@@ -7,7 +7,7 @@ import { chooseEntry, markingUnit, mountPoints } from "../lab/counting.ts";
 import { boot, MOUNT_POINTS } from "../lab/booted.ts";
 import { deployedMachine } from "../lab/deployed.ts";
 import { mount, mountImage } from "../lab/disk.ts";
-import { heldBy, type LabMachine } from "../lab/machine.ts";
+import { heldBy, heldByKilled, type LabMachine } from "../lab/machine.ts";
 import { labHost, type PodOptions, type PodRan, podTree } from "../lab/pod.ts";
 import { startRegistry } from "../lab/registry.ts";
 import { run } from "../lab/run.ts";
@@ -258,7 +258,7 @@ Deno.test("a pod that was killed is taken up by the next one", async () => {
   for (const call of ["linkat:when=1", "renameat:when=1", "renameat:when=2"]) {
     const { status, word } = await pod(machine, tree, { inject: call.replace(":", ":signal=SIGKILL:") });
     assert.deepEqual([status, word], [137, ""], call);
-    assert.deepEqual(await heldBy(machine.state), []);
+    assert.deepEqual(await heldByKilled(machine.state), []);
     assert.ok(["v1", "v2"].includes((await versions(machine))[0] ?? ""));
   }
   assertReboots(await pod(machine, tree), OWN);

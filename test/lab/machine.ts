@@ -91,3 +91,12 @@ export async function heldBy(state: string): Promise<string[]> {
   const mounts = Deno.readTextFileSync("/proc/self/mountinfo").split("\n");
   return [...loops, ...mounts.filter((line) => devices.has(line.split(" ")[2] ?? ""))];
 }
+
+/** The same of a run that was killed: its last process has ended, and the kernel may not yet have let go of what it held. */
+export async function heldByKilled(state: string): Promise<string[]> {
+  for (let waited = 0;; waited += 20) {
+    const held = await heldBy(state);
+    if (held.length === 0 || waited > 10_000) return held;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
