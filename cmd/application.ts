@@ -229,6 +229,9 @@ const installLinks = buildCommand<LinkFlags, [string], CosContext>({
   parameters: {
     flags: {
       remove: word("Take away the links that lead to this file"),
+      elemental: word(
+        "Make one named elemental, too, which runs its upgrade and its reset, and no stages of cloud-config",
+      ),
       json: commonFlags.json,
       debug: commonFlags.debug,
     },

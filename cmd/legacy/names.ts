@@ -10,8 +10,8 @@ export const LEGACY_NAMES = [
   "elemental",
 ] as const;
 /**
- * What `cos install-links` makes. Not `elemental`: where that is installed it also runs the stages of cloud-config, which this file
- * does not.
+ * What `cos install-links` makes by itself. Not `elemental`: where that is installed it also runs the stages of cloud-config, which
+ * this file does not.
  */
 export const LINKED_NAMES = LEGACY_NAMES.filter((name) => name !== "elemental");
 export type LegacyName = typeof LEGACY_NAMES[number];

@@ -13,6 +13,8 @@ export interface StageRoot {
   /** A directory, opened so that it can be read; the caller closes it. Undefined where there is none. */
   directory(path: ByteString): number | undefined;
   isProgram(path: ByteString): boolean;
+  /** Where the path's last part leads, as it stands there; undefined where it is no link. */
+  linkTarget(path: ByteString): ByteString | undefined;
 }
 
 /** Mounts are crossed here, and links followed. */
@@ -28,6 +30,7 @@ export function hostRoot(kernel: Kernel): StageRoot {
   return {
     directory: (path) => orMissing(() => kernel.openat(AT_FDCWD, `/${path}`, O_RDONLY | O_DIRECTORY)),
     isProgram: (path) => orMissing(() => isRegular(kernel.statat(AT_FDCWD, `/${path}`, true))) === true,
+    linkTarget: (path) => linkAt(kernel, AT_FDCWD, `/${path}`),
   };
 }
 
@@ -39,7 +42,20 @@ export function treeRoot(kernel: Kernel, tree: TreeRoot): StageRoot {
       return found === undefined ? undefined : kernel.openat(found.fd, ".", O_RDONLY | O_DIRECTORY);
     },
     isProgram: (path) => (tree.sizeOf(path) ?? 0) > 0,
+    linkTarget: (path) => {
+      const slash = path.lastIndexOf("/"), parent = tree.find(path.slice(0, Math.max(slash, 0)));
+      return parent === undefined ? undefined : linkAt(kernel, parent.fd, path.slice(slash + 1));
+    },
   };
+}
+
+function linkAt(kernel: Kernel, dir: number, path: ByteString): ByteString | undefined {
+  try {
+    return kernel.readlinkat(dir, path);
+  } catch (thrown) {
+    if (hasErrno(thrown, "ENOENT", "ENOTDIR", "ELOOP", "EINVAL")) return undefined;
+    throw thrown;
+  }
 }
 
 export interface StageProgram {
@@ -73,7 +89,9 @@ export function planStage(kernel: Kernel, root: StageRoot, stage: string, more: 
     if (fd !== undefined) kernel.close(fd);
     return fd !== undefined;
   });
-  const runner = places.length === 0 ? undefined : RUNNERS.find(({ path }) => root.isProgram(path));
+  // This program under the name of a runner runs no stages.
+  const isOurs = (path: string) => root.linkTarget(path)?.split("/").at(-1) === "cos";
+  const runner = places.length === 0 ? undefined : RUNNERS.find(({ path }) => root.isProgram(path) && !isOurs(path));
   const run = (name: string) => {
     if (runner === undefined) return;
     const args = runner.args(name, places.map((path) => `/${path}`)), words = args.slice(0, 2).join(" ");

@@ -141,6 +141,10 @@ Deno.test("stages of cloud-config go through the runner that there is, each with
   const runner = 'echo "$@ $CLOUD_INIT_PATHS $ELEMENTAL_CLOUD_INIT_PATHS" >> /etc/ran';
   await using machine = await machineWith(withHooks({ "50-own": "echo own >> /etc/ran" }, [
     t.directory("srv"),
+    // A link to this program by that name is no runner.
+    t.symlink("usr/bin/cos-setup", "../../opt/cos"),
+    t.directory("opt"),
+    t.file("opt/cos", "#!/bin/sh\nexit 1\n", { mode: 0o755 }),
     t.file("usr/bin/elemental", `#!/bin/sh\n${runner}\n`, { mode: 0o755 }),
   ]));
   const { room, image } = machine;

@@ -34,6 +34,13 @@ Deno.test("links are made once, lead to the file, are taken away again, and noth
   assert.deepEqual(JSON.parse(removed.out).changed, ["cos-upgrade", "cos-rollback", "cos-rebrand", "suc-upgrade"]);
   assert.deepEqual(links(), ["cos-reset"]);
   assert.equal((await cos("--remove")).out, "There are no links of ours.\n");
+  // The one that an image may need for other things is made only if that is said, and goes with the others.
+  const elemental = await cos("--elemental", "--json");
+  assert.equal(elemental.status, 28);
+  Deno.removeSync(join(sbin, "cos-reset"));
+  assert.deepEqual(JSON.parse((await cos("--elemental", "--json")).out).changed, [...NAMES, "elemental"]);
+  assert.match((await runProgram(join(sbin, "elemental"), ["upgrade", "--help"])).out, /^Usage: elemental upgrade /);
+  assert.deepEqual(JSON.parse((await cos("--remove", "--json")).out).changed, [...NAMES, "elemental"]);
   const nowhere = await runProgram(program, ["install-links", join(scratch.path, "no")]);
   assert.equal(nowhere.status, 28);
 });
