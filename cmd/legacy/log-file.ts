@@ -16,7 +16,7 @@ export async function withLogFile<T>(job: Job, path: string, work: (job: Job) =>
     } catch (thrown) {
       if (fd !== undefined) kernel.close(fd);
       fd = undefined;
-      job.events({ kind: "warning", text: `Nothing is logged to ${path}: ${messageOf(thrown)}` });
+      job.events({ kind: "warning", text: `Nothing is logged to ${path}: ${messageOf(thrown)}.` });
     }
   };
   // In /tmp somebody else may have put a link or a pipe in its place.

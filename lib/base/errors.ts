@@ -88,9 +88,10 @@ export class SystemCallError extends Error {
   }
 }
 
-/** What was thrown, in words: a part of a sentence of ours. */
+/** What was thrown, in words: a part of a sentence of ours, which has a full stop of its own. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  return text.replace(/\.$/, "");
 }
 
 /** Makes a `CosError` of anything thrown, so that nobody ever reads a bare stack trace without asking for it. */
@@ -104,7 +105,7 @@ export function asCosError(thrown: unknown): CosError {
     });
   }
   const text = messageOf(thrown);
-  return new CosError("INTERNAL", `Unexpected fault: ${text}`, {
+  return new CosError("INTERNAL", `Unexpected fault: ${text}.`, {
     hint: "Run it again with --debug and report what it prints.",
     cause: thrown,
   });

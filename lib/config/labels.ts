@@ -14,7 +14,7 @@ export function machineLabels(root: string, env: Environment, warn: (text: strin
     try {
       return work();
     } catch (thrown) {
-      warn(messageOf(thrown));
+      warn(`${messageOf(thrown)}.`);
       return undefined;
     }
   };

@@ -184,7 +184,7 @@ async function restsOnFallback(system: System, state: string, { file }: RootRequ
     await session.run([{ do: "tries", value: "0" }]);
     return true;
   } catch (thrown) {
-    events({ kind: "warning", text: `Could not tell GRUB: ${messageOf(thrown)}` });
+    events({ kind: "warning", text: `Could not tell GRUB: ${messageOf(thrown)}.` });
     return false;
   }
 }
@@ -201,7 +201,7 @@ async function repairOnTheWay(
     if (!wanted(look(system, partition))) return;
     await using _session = await Session.open(system, { state }, events);
   } catch (thrown) {
-    events({ kind: "warning", text: `Could not mend it now: ${messageOf(thrown)}` });
+    events({ kind: "warning", text: `Could not mend it now: ${messageOf(thrown)}.` });
   }
 }
 

@@ -37,6 +37,6 @@ export function endBootWatch(system: System, events: Events): void {
     Deno.removeSync(NOTE);
   } catch (thrown) {
     // A good system is marked all the same: unmarked it would fall back.
-    events({ kind: "warning", text: `The watchdog of this boot could not be stopped: ${messageOf(thrown)}` });
+    events({ kind: "warning", text: `The watchdog of this boot could not be stopped: ${messageOf(thrown)}.` });
   }
 }

@@ -74,7 +74,7 @@ export class Hooks {
     } catch (thrown) {
       this.#session.events({
         kind: "warning",
-        text: `It is done, but the hooks of ${stage} were not: ${messageOf(thrown)}`,
+        text: `It is done, but the hooks of ${stage} were not: ${messageOf(thrown)}.`,
         late: true,
       });
     }

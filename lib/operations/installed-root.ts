@@ -23,7 +23,7 @@ export function mountInstalled(
   try {
     return mountImage(kernel, pid, fd, { readOnly: true, name: "cos-installed" });
   } catch (thrown) {
-    warn(`The active system cannot be asked for its configuration: ${messageOf(thrown)}`);
+    warn(`The active system cannot be asked for its configuration: ${messageOf(thrown)}.`);
     return undefined;
   } finally {
     kernel.close(fd);

@@ -36,7 +36,7 @@ export async function prune(session: Session, keep: number): Promise<string[]> {
     await removeOthers(session, keep);
     return [];
   } catch (thrown) {
-    const text = `Older systems could not be removed: ${messageOf(thrown)}`;
+    const text = `Older systems could not be removed: ${messageOf(thrown)}.`;
     session.events({ kind: "warning", text, late: true });
     return [text];
   }

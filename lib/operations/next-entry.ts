@@ -77,7 +77,7 @@ export async function clearNextEntry(session: Session): Promise<void> {
     writeNextEntry(kernel, oem.fd, "");
     await settled(kernel, oem);
   } catch (thrown) {
-    events({ kind: "warning", text: `Could not clear the entry of a single boot (next_entry): ${messageOf(thrown)}` });
+    events({ kind: "warning", text: `Could not clear the entry of a single boot (next_entry): ${messageOf(thrown)}.` });
   }
 }
 

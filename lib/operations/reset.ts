@@ -136,7 +136,7 @@ async function settle(session: Session): Promise<string[]> {
     const now = session.look(), plan = planSwitch(now.state, { kind: "settle" });
     return plan === undefined ? [] : await switchSlots(session, now, plan);
   } catch (thrown) {
-    return [told(session, `The old system is still the fallback: ${messageOf(thrown)}`)];
+    return [told(session, `The old system is still the fallback: ${messageOf(thrown)}.`)];
   }
 }
 
@@ -162,7 +162,7 @@ function emptied(session: Session, { persistent, oem }: ResetSettings): string[]
       emptyDirectory(kernel, sibling.fd);
       kernel.syncfs(sibling.fd);
     } catch (thrown) {
-      warnings.push(told(session, `${label} could not be emptied: ${messageOf(thrown)}`));
+      warnings.push(told(session, `${label} could not be emptied: ${messageOf(thrown)}.`));
     }
   }
   return warnings;

@@ -32,7 +32,7 @@ export async function restart(
     if (status !== 0) await mustRun(programs, how, ["-f"], how === "reboot" ? "reboot" : "power off");
     return true;
   } catch (thrown) {
-    const why = signal.aborted ? "it was stopped by a signal" : messageOf(thrown).replace(/\.$/, "");
+    const why = signal.aborted ? "it was stopped by a signal" : messageOf(thrown);
     events({ kind: "warning", text: `It is done, but the ${name} did not come: ${why}.` });
     return false;
   }

@@ -94,7 +94,7 @@ async function openChecked(
   } catch (thrown) {
     if (checked.has(device)) return undefined;
     checked.add(device);
-    warn(`does not mount: ${messageOf(thrown)}`);
+    warn(`does not mount: ${messageOf(thrown)}.`);
   }
   try {
     const path = byteStringOf(device), isBtrfs = mendBtrfsSuperblock(kernel, AT_FDCWD, path);
@@ -104,12 +104,12 @@ async function openChecked(
       warn(`was checked by e2fsck, which ended with ${status}: ${output.trim().split("\n").at(-1) ?? ""}`);
     }
   } catch (thrown) {
-    warn(`is not checked: ${messageOf(thrown)}`);
+    warn(`is not checked: ${messageOf(thrown)}.`);
   }
   try {
     return open();
   } catch (thrown) {
-    warn(`still does not mount: ${messageOf(thrown)}`);
+    warn(`still does not mount: ${messageOf(thrown)}.`);
     return undefined;
   }
 }

@@ -276,7 +276,7 @@ export class Session implements AsyncDisposable {
         // A damaged image that takes no label must not keep the machine from being upgraded, which is what mends it.
         if (step.do !== "label") throw thrown;
         const why = messageOf(thrown);
-        this.events({ kind: "warning", text: `Could not label cOS/${step.name}.img: ${why}` });
+        this.events({ kind: "warning", text: `Could not label cOS/${step.name}.img: ${why}.` });
       }
     }
     this.repaired = true;

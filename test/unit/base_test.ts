@@ -115,8 +115,8 @@ Deno.test("asCosError() keeps an error of ours and wraps any other with its caus
   const other = new TypeError("x is not a function"), wrapped = asCosError(other);
   assert.deepEqual([wrapped.code, wrapped.message, wrapped.cause], [
     "INTERNAL",
-    "Unexpected fault: x is not a function",
+    "Unexpected fault: x is not a function.",
     other,
   ]);
-  assert.equal(asCosError("thrown text").message, "Unexpected fault: thrown text");
+  assert.equal(asCosError("thrown text").message, "Unexpected fault: thrown text.");
 });
