@@ -35,9 +35,9 @@ export function mountInstalled(
  * as one that runs.
  */
 export function installedRoot(system: System, options: StateOptions, warn: (text: string) => void): OtherRoot {
-  let none = system.kernel.getuid() !== 0;
+  let none = false;
   return async (read) => {
-    if (none) return undefined;
+    if (none || system.kernel.getuid() !== 0) return undefined;
     using stack = new DisposableStack();
     const image = mounted(system, options, stack, warn);
     none = image === undefined;
