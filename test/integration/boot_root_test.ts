@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { variables } from "../lab/counting.ts";
 import { damage, mount } from "../lab/disk.ts";
-import { type RoomMachine, roomMachine } from "../lab/initramfs-room.ts";
+import { ROOM_LABEL, type RoomMachine, roomMachine } from "../lab/initramfs-room.ts";
 import { run } from "../lab/run.ts";
 import * as t from "../lab/tar-writer.ts";
 
@@ -99,7 +99,10 @@ Deno.test("no image that boots, no image at all, another kind of root: each is n
   assert.match(none.warnings, /No image beside \/cOS\/active\.img on \S+ can be mounted and started\./);
   const missing = await machine.mountRoot("cos-img/filename=/cOS/elsewhere.img");
   assert.deepEqual([missing.status, missing.said], [4, ""]);
-  assert.match(missing.warnings, /no filesystem labelled ROOM_STATE or COS_STATE or COS_RECOVERY holds it/);
+  assert.match(
+    missing.warnings,
+    new RegExp(`no filesystem labelled ${ROOM_LABEL} or COS_STATE or COS_RECOVERY holds it`),
+  );
   const live = await machine.mountRoot("root=live:LABEL=COS_LIVE");
   assert.deepEqual([live.status, live.said], [4, ""]);
   assert.match(live.warnings, /names no image \(cos-img\/filename=\) as the root/);
@@ -159,7 +162,7 @@ Deno.test("a state partition whose superblock is torn is mended, checked and mou
   const [failed, mended, checked, ...more] = found.warnings.trim().split("\n");
   assert.match(failed ?? "", /does not mount: fsconfig\(\S+\) failed: EBADMSG/);
   assert.match(mended ?? "", /had a torn superblock, which is mended/);
-  assert.match(checked ?? "", /was checked by e2fsck, which ended with 0: ROOM_STATE: /);
+  assert.match(checked ?? "", new RegExp(`was checked by e2fsck, which ended with 0: ${ROOM_LABEL}: `));
   assert.deepEqual(more, []);
   await run("e2fsck", ["-fn", machine.state]);
 });

@@ -11,8 +11,8 @@ import { type SmallOsOptions, writeSmallOs } from "./small-os.ts";
 import { staticFile } from "./static-file.ts";
 import * as t from "./tar-writer.ts";
 
-/** Of the state partition in this room: other labs may have their own disks attached, with the usual one. */
-export const ROOM_LABEL = "ROOM_STATE";
+/** Of the state partition in this room: other labs may have their own disks attached, with the usual one or as a room of theirs. */
+export const ROOM_LABEL = `ROOM_${Deno.pid}`;
 
 const ENTER = `
 cos=$1 cmdline=$2 target=$3; shift 3
