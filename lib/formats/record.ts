@@ -59,7 +59,9 @@ const imageRecord = z.looseObject({
   created: z.optional(z.string()),
   /** It is older than what ran well here, and somebody allowed that. */
   downgrade: z.optional(z.looseObject({ from: z.string(), word: z.string(), by: z.string() })),
-  /** What hooks and relabelling changed in it after it was unpacked: paths, the first of them. */
+  /** Its labels of SELinux are not the image's own: its file contexts gave them. */
+  relabelled: z.optional(z.boolean()),
+  /** What hooks changed in it after it was unpacked: paths, the first of them. */
   changedAfterwards: z.optional(z.array(z.string())),
   /** Bytes of the files in it, as they were unpacked. */
   contentBytes: z.optional(z.number()),

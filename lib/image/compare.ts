@@ -50,7 +50,7 @@ const KINDS: Record<number, string> = {
 
 /**
  * @param found what is looked at, @param wanted what it is to be: descriptors of directories.
- * @param skip entries whose difference is meant. @param turn is called now and then, so that signals are heard.
+ * @param skip entries whose difference is meant. @param passed names of attributes that are not looked at. @param turn is called now and then, so that signals are heard.
  * Throws `SystemCallError`.
  */
 export async function compareTrees(
@@ -58,6 +58,7 @@ export async function compareTrees(
   found: number,
   wanted: number,
   skip: (path: string, missing: boolean) => boolean,
+  passed: readonly ByteString[],
   turn: () => Promise<void> | void,
 ): Promise<Compared> {
   const result: Compared = { entries: 0, differences: [], count: 0 };
@@ -97,7 +98,7 @@ export async function compareTrees(
     try {
       const meant = kernel.openat(other, name, flags);
       try {
-        for (const how of attributeDifferences(kernel, fd, meant)) differ(path, how);
+        for (const how of attributeDifferences(kernel, fd, meant, passed)) differ(path, how);
         if (isDirectory(status)) await directories(fd, meant, path);
         else if (status.size === expected.size && !await sameContent(fd, meant)) differ(path, "has another content");
       } finally {
@@ -120,7 +121,7 @@ export async function compareTrees(
     }
   }
 
-  for (const how of attributeDifferences(kernel, found, wanted)) differ("", how);
+  for (const how of attributeDifferences(kernel, found, wanted, passed)) differ("", how);
   await directories(found, wanted, "");
   return result;
 }
@@ -161,8 +162,14 @@ function timeOf({ mtime: { seconds } }: FileStatus): string {
   return Number.isNaN(date.getTime()) ? `${seconds} s` : date.toISOString();
 }
 
-function* attributeDifferences(kernel: Kernel, fd: number, wanted: number): Generator<string> {
-  const [names, expected] = [new Set(kernel.listXattrs(fd)), new Set(kernel.listXattrs(wanted))];
+function* attributeDifferences(
+  kernel: Kernel,
+  fd: number,
+  wanted: number,
+  passed: readonly ByteString[],
+): Generator<string> {
+  const namesOf = (file: number) => new Set(kernel.listXattrs(file).filter((name) => !passed.includes(name)));
+  const [names, expected] = [namesOf(fd), namesOf(wanted)];
   for (const name of [...new Set([...names, ...expected])].sort()) {
     const shown = displayName(name);
     if (!expected.has(name)) yield `has the attribute ${shown}, which is not in the image`;

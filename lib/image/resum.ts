@@ -14,20 +14,31 @@ export function timeOf(kernel: Kernel, directory: number): Time {
   return kernel.fstat(directory).ctime;
 }
 
+/** The first one that nothing has happened at yet: the filesystem's clock ticks every few milliseconds. */
+export async function nextTime(kernel: Kernel, directory: number): Promise<Time> {
+  const now = timeOf(kernel, directory);
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    const later = timeOf(kernel, directory);
+    if (later.seconds !== now.seconds || later.nanoseconds !== now.nanoseconds) return later;
+  }
+}
+
 /**
- * Sums every file anew that was changed since then, and returns the paths of what was changed, the first of them, directories too.
+ * Sums every file anew that was changed since then, and returns the paths of what was changed since the other time, the first of
+ * them, directories too.
  * @param root the mounted tree. Throws `SystemCallError`.
  */
-export function sumAnew(kernel: Kernel, root: number, sums: ContentSums, since: Time): string[] {
+export function sumAnew(kernel: Kernel, root: number, sums: ContentSums, since: Time, toldSince: Time): string[] {
   const told: string[] = [], buffer = new Uint8Array(PIECE), seen = new Set<number>();
-  const isNew = ({ seconds, nanoseconds }: Time) =>
-    seconds > since.seconds || seconds === since.seconds && nanoseconds >= since.nanoseconds;
+  const isNew = ({ seconds, nanoseconds }: Time, than: Time) =>
+    seconds > than.seconds || seconds === than.seconds && nanoseconds >= than.nanoseconds;
 
   function directory(dir: number, path: ByteString): void {
     for (const { name } of kernel.readDirectory(dir)) {
       const below = path === "" ? name : `${path}/${name}`, status = kernel.statat(dir, name);
-      const changed = isNew(status.ctime);
-      if (changed && told.length < MAX_TOLD) told.push(displayName(below));
+      const changed = isNew(status.ctime, since);
+      if (isNew(status.ctime, toldSince) && told.length < MAX_TOLD) told.push(displayName(below));
       const isFile = isRegular(status);
       if (!isDirectory(status) && !(isFile && changed)) continue;
       if (isFile && status.nlink > 1 && seen.has(status.ino)) continue;

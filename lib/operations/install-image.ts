@@ -8,7 +8,7 @@ import { checkImage } from "../image/check.ts";
 import { BackgroundFlush } from "../image/flush.ts";
 import { makeImage, nominalSize, noSpace, RESERVE, SpaceWatch } from "../image/make.ts";
 import { type MountedImage, mountImage } from "../image/mount.ts";
-import { sumAnew, timeOf } from "../image/resum.ts";
+import { nextTime, sumAnew, timeOf } from "../image/resum.ts";
 import { layerBytes, type ResolvedImage } from "../oci/pull.ts";
 import { imagePath } from "../state/slots.ts";
 import { byteStringOf } from "../base/byte-string.ts";
@@ -40,7 +40,9 @@ export interface InstallSettings {
   replaceDirectoryLinks: boolean;
   /** Of the filesystem; that of the active slot unless given. */
   label?: string;
-  /** What is to be done in the tree once all layers are in it; tells whether it changed anything. */
+  /** Gives the tree, once all layers are in it, the labels of SELinux; tells whether it did. */
+  relabel?: (tree: TreeRoot, loop: LoopDevice) => Promise<boolean>;
+  /** What is to be done in the tree behind that; tells whether it may have changed anything. */
   finishTree?: (tree: TreeRoot, loop: LoopDevice) => Promise<boolean>;
   /** What is to be done once the image is complete and checked; it is not written any more. */
   finished?: (loop: LoopDevice) => Promise<void>;
@@ -58,6 +60,8 @@ export interface InstalledImage {
   contentBytes: number;
   /** Paths that `finishTree` changed, the first of them. */
   changedAfterwards: string[];
+  /** It has labels of SELinux that are not the image's own. */
+  relabelled: boolean;
   /** It will say by itself that it runs well, so its tries may be counted. */
   marksItself: boolean;
 }
@@ -146,7 +150,7 @@ async function fill(
   session: Session,
   source: Source,
   file: number,
-  { sums, thread, replaceDirectoryLinks, finishTree }: InstallSettings & { sums: ContentSums; thread: Thread },
+  { sums, thread, replaceDirectoryLinks, relabel, finishTree }: InstallSettings & { sums: ContentSums; thread: Thread },
   signal: AbortSignal,
 ) {
   const { system, partition, events } = session, { kernel } = system;
@@ -181,12 +185,12 @@ async function fill(
   const tree = new TreeRoot(kernel, mounted.fd);
   try {
     for (const [path, mode] of NEEDED) makeDirectory(session, tree, path, mode);
-    const changedAfterwards = await finish(kernel, mounted, tree, sums, finishTree);
+    const finished = await finish(kernel, mounted, tree, sums, { relabel, finishTree });
     const bootFiles = checkBootFiles(tree, source.name), os = readOsRelease(tree);
     const marks = marksItself(kernel, tree);
     tree.forget();
     await flush.finish();
-    return { os, bootFiles, entries: writer.entries, contentBytes, changedAfterwards, marksItself: marks };
+    return { os, bootFiles, entries: writer.entries, contentBytes, ...finished, marksItself: marks };
   } finally {
     tree.forget();
   }
@@ -197,14 +201,14 @@ async function finish(
   { fd, loop }: MountedImage,
   tree: TreeRoot,
   sums: ContentSums,
-  finishTree: InstallSettings["finishTree"],
-): Promise<string[]> {
-  if (finishTree === undefined) return [];
-  const since = timeOf(kernel, fd);
-  if (!await finishTree(tree, loop)) return [];
+  { relabel, finishTree }: Pick<InstallSettings, "relabel" | "finishTree">,
+): Promise<Pick<InstalledImage, "changedAfterwards" | "relabelled">> {
+  const start = timeOf(kernel, fd), relabelled = await relabel?.(tree, loop) ?? false;
+  const behind = relabelled ? await nextTime(kernel, fd) : start, changed = await finishTree?.(tree, loop) ?? false;
+  if (!relabelled && !changed) return { changedAfterwards: [], relabelled };
   // Directories may be others now.
   tree.forget();
-  return sumAnew(kernel, fd, sums, since);
+  return { changedAfterwards: sumAnew(kernel, fd, sums, start, behind), relabelled };
 }
 
 async function unpackLayers(

@@ -15,10 +15,8 @@ export async function installWithHooks(
   await hooks.before();
   return await installImage(session, source, {
     ...settings,
-    finishTree: async (tree, loop) => {
-      const labelled = await relabel(session, tree, loop, signal);
-      return await hooks.inTree(tree, loop) || labelled;
-    },
+    relabel: (tree, loop) => relabel(session, tree, loop, signal),
+    finishTree: (tree, loop) => hooks.inTree(tree, loop),
     finished: (loop) => hooks.after(loop),
   }, signal);
 }

@@ -31,6 +31,7 @@ export function newImageRecord(
     version: image.os.version,
     name: image.os.name,
     contentBytes: image.contentBytes,
+    ...image.relabelled && { relabelled: true },
     ...image.changedAfterwards.length > 0 && { changedAfterwards: image.changedAfterwards },
     installedAt: new Date(now).toISOString(),
     boot: "new",

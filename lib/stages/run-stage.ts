@@ -66,7 +66,7 @@ async function runProgram(
 
 function reasonOf(end: TimedEnd, limit: number): string | undefined {
   const said = "lastLine" in end && end.lastLine !== "" && !end.lastLine.startsWith(NAMESPACE_LINE)
-    ? `: ${end.lastLine}`
+    ? `: ${end.lastLine.replace(/\.$/, "")}`
     : "";
   switch (end.kind) {
     case "exit":

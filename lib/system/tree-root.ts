@@ -37,8 +37,11 @@ export interface OpenDirectory {
   ino: number;
 }
 
-/** Told of each directory that had to be made because an archive left its entry away. */
-export type ImpliedDirectory = (status: FileStatus) => void;
+/**
+ * Told of each directory that had to be made because an archive left its entry away. @param path which leads there, or to where one
+ * must look for it.
+ */
+export type ImpliedDirectory = (status: FileStatus, path: ByteString) => void;
 
 export class TreeRoot {
   readonly fd: number;
@@ -176,7 +179,7 @@ export class TreeRoot {
    */
   #walk(path: ByteString, implied: ImpliedDirectory | undefined): number | undefined {
     const kernel = this.#kernel;
-    const pending = path.split("/").reverse();
+    const parts = path.split("/"), pending = parts.toReversed();
     const stack: number[] = [];
     const close = () => stack.splice(0).forEach((fd) => kernel.close(fd));
     let links = 0;
@@ -204,7 +207,8 @@ export class TreeRoot {
           // A parent with the setgid bit gives its group and the bit on, and the caller's umask takes bits away.
           kernel.lchownat(parent, part, 0, 0);
           kernel.fchmodat(parent, part, 0o755);
-          implied(kernel.statat(parent, part));
+          // Short of it while the parts are those of a link's target.
+          implied(kernel.statat(parent, part), parts.slice(0, Math.max(parts.length - pending.length, 0)).join("/"));
         } else if (device(found) !== this.#device) throw broken(`the path ${displayName(path)} leads out of the image`);
         if (stack.length === MAX_DEPTH) throw broken(`the path ${displayName(path)} leads to a place too deep`);
         stack.push(kernel.openat(parent, part, O_PATH | O_DIRECTORY | O_NOFOLLOW));

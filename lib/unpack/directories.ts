@@ -19,6 +19,9 @@ export interface LastAttributes {
   defaultAcl?: Uint8Array;
 }
 
+/** Of a directory that no layer says anything of: the same everywhere. */
+export const NO_TIME: Time = { seconds: 0, nanoseconds: 0 };
+
 /** Sets what waited. */
 export type Complete = (directory: OpenDirectory, last: LastAttributes) => void;
 

@@ -13,7 +13,7 @@ import {
 } from "../system/kernel.ts";
 import type { OpenDirectory, TreeRoot } from "../system/tree-root.ts";
 import type { Attributes } from "./attributes.ts";
-import type { Directories } from "./directories.ts";
+import { type Directories, NO_TIME } from "./directories.ts";
 import { broken } from "./errors.ts";
 import type { LayerMarks } from "./layer-marks.ts";
 
@@ -130,7 +130,8 @@ export class Removal {
     } finally {
       kernel.close(fd);
     }
-    this.#directories.forget(ino);
+    // By the path that it was made by, if it was one of ours.
+    this.#directories.remember(ino, { path: this.#directories.get(ino)?.path ?? "", time: NO_TIME });
     this.#marks.add(ino);
   }
 }

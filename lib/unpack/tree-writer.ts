@@ -27,7 +27,7 @@ import {
 import { type ContentSums, sparseSum } from "../system/content-sums.ts";
 import { AccessLists } from "./access-lists.ts";
 import { DeferredLinks } from "./deferred-links.ts";
-import { Directories } from "./directories.ts";
+import { Directories, NO_TIME } from "./directories.ts";
 import { Attributes, DEFAULT_ACL } from "./attributes.ts";
 import { broken } from "./errors.ts";
 import { explainFailure, quote } from "./failures.ts";
@@ -92,8 +92,8 @@ export class TreeWriter implements TarSink {
     this.#acls = new AccessLists(options.warn);
     this.#attributes = new Attributes(kernel, rootFd, options.warn);
     this.#removal = new Removal(kernel, this.#root, this.#marks, this.#directories, this.#attributes);
-    // The top exists before any layer says anything of it; where none does, it gets a time that is the same everywhere.
-    this.#directories.remember(kernel.fstat(rootFd).ino, { path: "", time: { seconds: 0, nanoseconds: 0 } });
+    // The top exists before any layer says anything of it.
+    this.#directories.remember(kernel.fstat(rootFd).ino, { path: "", time: NO_TIME });
   }
 
   /** @param hasMarkers false for a directory of this machine: there a name that begins with `.wh.` is one like others. */
@@ -245,7 +245,10 @@ export class TreeWriter implements TarSink {
   }
 
   #parent(path: ByteString): OpenDirectory {
-    return this.#root.make(path, (status) => this.#marks.add(status.ino));
+    return this.#root.make(path, ({ ino }, at) => {
+      this.#marks.add(ino);
+      this.#directories.remember(ino, { path: at, time: NO_TIME });
+    });
   }
 
   #file(parentPath: ByteString, name: ByteString, entry: TarEntry): void {

@@ -5,6 +5,8 @@ import { deployedMachine } from "../lab/deployed.ts";
 import { mount, mountImage } from "../lab/disk.ts";
 import { type EtcRoom, etcRoom } from "../lab/etc-room.ts";
 import { heldBy, type LabMachine } from "../lab/machine.ts";
+import { programEntries } from "../lab/libraries.ts";
+import { run } from "../lab/run.ts";
 import * as t from "../lab/tar-writer.ts";
 
 const BUSYBOX = Deno.readFileSync("/bin/busybox");
@@ -161,26 +163,24 @@ Deno.test("stages of cloud-config go through the runner that there is, each with
   );
 });
 
-Deno.test("a system with SELinux contexts is labelled by its own setfiles, and refused where that fails", async () => {
-  const contexts = "etc/selinux/targeted/contexts/files";
-  const selinux = (script: string) => [
-    ...[
-      "etc/selinux",
-      "etc/selinux/targeted",
-      "etc/selinux/targeted/contexts",
-      contexts,
-      "etc/selinux/targeted/policy",
-      "usr/sbin",
-    ]
-      .map((path) => t.directory(path)),
+const CONTEXTS = "etc/selinux/targeted/contexts/files";
+
+/** What makes a tree one with SELinux, with a `setfiles` that is this script. */
+function selinux(script: string): t.TarItem[] {
+  const directories = ["etc/selinux", "etc/selinux/targeted", "etc/selinux/targeted/contexts", CONTEXTS];
+  return [
+    ...[...directories, "etc/selinux/targeted/policy", "usr/sbin"].map((path) => t.directory(path)),
     t.file("etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=targeted\n"),
-    t.file(`${contexts}/file_contexts`, "/.* system_u:object_r:root_t:s0\n"),
+    t.file(`${CONTEXTS}/file_contexts`, "/.* system_u:object_r:root_t:s0\n"),
     t.file("etc/selinux/targeted/policy/policy.31", "31"),
     t.file("etc/selinux/targeted/policy/policy.33", "33"),
-    t.file("usr/sbin/setfiles", `#!/bin/sh\n${script}\n`, { mode: 0o755 }),
+    t.file("usr/sbin/setfiles", script, { mode: 0o755 }),
   ];
+}
+
+Deno.test("a system with SELinux contexts is labelled by its own setfiles, and refused where that fails", async () => {
   {
-    await using machine = await machineWith(withHooks({}, selinux('echo "$@" > /etc/labelled')));
+    await using machine = await machineWith(withHooks({}, selinux('#!/bin/sh\necho "$@" > /etc/labelled\n')));
     const { status, err } = await machine.room.cos("upgrade", machine.image, "--no-verify");
     assert.equal(status, 0, err);
     await using state = await mount(machine.state);
@@ -190,7 +190,7 @@ Deno.test("a system with SELinux contexts is labelled by its own setfiles, and r
       "-c /etc/selinux/targeted/policy/policy.33 -e /dev -e /proc -e /sys -F /etc/selinux/targeted/contexts/files/file_contexts /\n",
     );
   }
-  await using machine = await machineWith(withHooks({}, selinux("echo no such type >&2; exit 255")));
+  await using machine = await machineWith(withHooks({}, selinux("#!/bin/sh\necho no such type >&2; exit 255\n")));
   const { status, err } = await machine.room.cos("upgrade", machine.image, "--no-verify");
   assert.equal(status, 22);
   assert.match(
@@ -198,4 +198,49 @@ Deno.test("a system with SELinux contexts is labelled by its own setfiles, and r
     /Cannot label the new system for SELinux: setfiles failed: it ended with the status 255: no such type\./,
   );
   assert.equal((await machine.slots()).active?.version, "v1");
+});
+
+/** Labels all that it sees, as setfiles does: lsetxattr(2), by its number. */
+const SETFILES = `#!/usr/bin/perl
+sub label {
+  my ($path) = @_;
+  return if $path =~ m{^/(dev|proc|sys)$};
+  my ($name, $value) = ("security.selinux", "label");
+  syscall(${Deno.build.arch === "x86_64" ? 189 : 6}, $path, $name, $value, 5, 0) == 0 or die "$path: $!";
+  return if -l $path || ! -d $path;
+  opendir(my $directory, $path) or die "$path: $!";
+  for my $name (readdir $directory) { label($path eq "/" ? "/$name" : "$path/$name") unless $name =~ /^[.][.]?$/; }
+}
+label("/");
+`;
+
+Deno.test("labels are no difference to the image, however many they are; what else is changed with them is", async () => {
+  const names = Array.from({ length: 1100 }, (_, i) => `srv/${i}`);
+  const tree = async (script: string) => [
+    ...withHooks({}),
+    ...selinux(script),
+    t.symlink("lib64", "usr/lib64"),
+    t.directory("srv"),
+    ...names.map((name) => t.file(name, name)),
+    ...await programEntries(["/usr/bin/perl"]),
+  ];
+  const verify = async (script: string) => {
+    await using machine = await machineWith(await tree(script));
+    const upgraded = await machine.room.cos("upgrade", machine.image, "--no-verify");
+    assert.equal(upgraded.status, 0, upgraded.err);
+    const { status, out } = await machine.cos("verify", "--slot", "active", "--no-verify", "--json");
+    const { differences, count } = JSON.parse(out);
+    await using state = await mount(machine.state);
+    await using active = await mountImage(join(state.path, "cOS/active.img"));
+    const read = "import os, sys; print(os.getxattr(sys.argv[1], 'security.selinux').decode(), end='')";
+    const label = await run("python3", ["-c", read, join(active.path, "srv/1099")]);
+    return { status, count, label, differences };
+  };
+  assert.deepEqual(await verify(SETFILES), { status: 0, count: 0, label: "label", differences: [] });
+  const changing = `${SETFILES}open(my $file, ">", "/srv/7"); print $file "other";\n`;
+  const found = await verify(changing);
+  assert.deepEqual(
+    found.differences.map(({ path, how }: { path: string; how: string }) => `${path} ${how.replace(/ at .*/, "")}`),
+    ["srv/7 was changed", "srv/7 has another content"],
+  );
 });

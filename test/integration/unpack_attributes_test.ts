@@ -197,6 +197,23 @@ Deno.test("a directory's default ACL is set, and is not inherited by what the la
   });
 });
 
+Deno.test("a directory that a layer only implies has no time of its own, wherever links lead to it", async () => {
+  await unpackBothWays([
+    [
+      t.file("a/b/f", "x"),
+      t.directory("hidden", { mtime: 1_600_000_000 }),
+      t.file("hidden/f", "x"),
+      t.symlink("link", "to/here"),
+      t.file("link/deep/f", "x"),
+      t.directory("a", { mtime: 1_600_000_001 }),
+    ],
+    [t.file("hidden/g", "y"), t.file(".wh.hidden", ""), t.file("a/b/c/f", "y")],
+  ], ({ tree }) => {
+    const times = ["a", "a/b", "a/b/c", "hidden", "to", "to/here", "to/here/deep"].map((path) => tree[path]?.mtime);
+    assert.deepEqual(times.map(Number), [1_600_000_001e9, 0, 0, 0, 0, 0, 0]);
+  });
+});
+
 const TEXT = "user::rwx,user:lisa:r-x:1000,group::r-x,mask::r-x,other::---";
 
 Deno.test("access lists that stand as text become the kernel's; an attribute said in bytes beats the text", async () => {

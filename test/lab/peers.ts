@@ -139,7 +139,7 @@ export function withOurTimes(ours: TreeEntry[], theirs: TreeEntry[], spared: Tim
   const times = new Map(ours.map(({ path, mtime }) => [path, mtime]));
   return theirs.map((entry) => {
     const own = times.get(entry.path) ?? "0";
-    const implied = entry.type === "directory" && (spared.directories === true || BigInt(own) > recent);
+    const implied = entry.type === "directory" && (spared.directories === true || own === "0");
     const untold = implied || (entry.type === "symlink" && spared.links === true);
     return untold && BigInt(entry.mtime) > recent ? { ...entry, mtime: own } : entry;
   });

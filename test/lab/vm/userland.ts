@@ -2,9 +2,9 @@
  * What the lab's systems have above the demo's: the program, the tools that it calls, a network, and an init that does late in
  * the boot what the units of `packaging/systemd` do, then what the host asks for over the second serial line.
  */
-import { readFileSync, realpathSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { markingUnit } from "../counting.ts";
-import { run } from "../run.ts";
+import { programEntries } from "../libraries.ts";
 import * as t from "../tar-writer.ts";
 
 /** What `cos` calls, at the places where it looks. */
@@ -68,23 +68,14 @@ done
 
 /** Entries of a system that marks itself good. */
 export async function userlandEntries(program: string): Promise<t.TarItem[]> {
-  const files = [...TOOLS, ...await libraries(TOOLS)];
   return [
     t.directory("usr/lib/x86_64-linux-gnu"),
     t.directory("usr/lib/lab"),
-    ...files.map((path) => t.file(merged(path), readFileSync(realpathSync(path)), { mode: 0o755 })),
+    ...await programEntries(TOOLS),
     t.file("etc/mke2fs.conf", readFileSync("/etc/mke2fs.conf")),
     t.file("usr/bin/cos", readFileSync(program), { mode: 0o755 }),
     t.file("usr/sbin/init", INIT, { mode: 0o755 }),
     t.file("usr/sbin/lab-agent", AGENT, { mode: 0o755 }),
     ...markingUnit(),
   ];
-}
-
-/** In a tree whose `/lib` and `/sbin` are links into `/usr`. */
-const merged = (path: string) => path.replace(/^\/(usr\/)?/, "usr/");
-
-async function libraries(programs: string[]): Promise<string[]> {
-  const listed = await run("ldd", programs);
-  return [...new Set([...listed.matchAll(/(?:=> |^\s+)(\/\S+) \(0x/gm)].map(([, path]) => path ?? ""))].sort();
 }
