@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { parseArgs } from "node:util";
 import { CONTROLS, judgedRightly, recordControls } from "../test/lab/cut-controls.ts";
-import { recordOperations } from "../test/lab/cut-operations.ts";
+import { GROUPS, recordOperations } from "../test/lab/cut-operations.ts";
 import type { StateFilesystem } from "../test/lab/disk.ts";
 import {
   type CutLab,
@@ -28,20 +28,23 @@ async function main(args: string[]): Promise<number> {
       short: { type: "boolean", default: false },
       controls: { type: "boolean", default: false },
       filesystem: { type: "string", default: "ext4" },
+      group: { type: "string", multiple: true },
       keep: { type: "string" },
       log: { type: "string" },
     },
   });
   const filesystem = FILESYSTEMS.find((one) => one === values.filesystem);
   if (filesystem === undefined) throw new Error(`--filesystem ${values.filesystem}: use ${FILESYSTEMS.join(", ")}`);
+  const groups = GROUPS.filter((one) => values.group?.includes(one) ?? true);
+  if (groups.length < (values.group?.length ?? 0)) throw new Error(`--group: use ${GROUPS.join(", ")}`);
   const settings = { seed: Number(values.seed), subsets: values.short ? 4 : 40 };
   await using lab = await cutLab(filesystem);
   if (values.controls) {
-    await recordOperations(lab, true);
+    await recordOperations(lab, true, []);
     return await controls(lab, settings);
   }
   const operations = values.log === undefined
-    ? await recordOperations(lab, values.short)
+    ? await recordOperations(lab, values.short, groups)
     : keptRecordings(values.log, filesystem);
   if (values.keep !== undefined) await keepRecordings(values.keep, filesystem, operations);
   return await cutAll(lab, operations, settings);

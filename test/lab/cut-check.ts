@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { parseRecord } from "../../lib/formats/record.ts";
 import { type Boots, judgeBoots, type MachineKind } from "./cut-boots.ts";
+import { type Keeping, KEPT_FILE, keptProblems, NOTHING_KEPT } from "./cut-keeping.ts";
 import { CutRepair, fingerprint } from "./cut-repair.ts";
 import { attach, type StateFilesystem } from "./disk.ts";
 import { type LinuxFiles, linuxView, SLOTS } from "./disk-views.ts";
@@ -24,6 +25,7 @@ export interface CheckOptions extends MachineKind {
   writesParts: boolean;
   /** The operation notes an image in the record before it can boot. */
   notes: boolean;
+  keeping?: Keeping;
 }
 
 export interface Verdict {
@@ -84,8 +86,8 @@ export class CutChecker implements AsyncDisposable {
     await this.#device.close();
   }
 
-  async check(disk: ReplayedDisk, { last, torn: someTorn }: Pick<Cut, "last" | "torn">): Promise<Verdict> {
-    const { filesystem, counts } = this.#options;
+  async check(disk: ReplayedDisk, cut: Pick<Cut, "ended" | "last" | "torn">): Promise<Verdict> {
+    const { filesystem, counts, images, keeping = NOTHING_KEPT } = this.#options, { last, torn: someTorn } = cut;
     disk.save(this.#file);
     const grub = await this.#grub.view(this.#file, disk);
     const block = counts ? await this.#grub.text(this.#file, "boot_assessment") : "";
@@ -105,10 +107,11 @@ export class CutChecker implements AsyncDisposable {
     const byUuid = judgeBoots(this.#options, "uuid", state), byName = judgeBoots(this.#options, "name", state);
     const problems = new Set([...unmended, ...parts, ...await this.#damages(grub, linux)]);
     for (const one of [...byName.problems, ...byUuid.problems, ...this.#recordProblems(linux)]) problems.add(one);
+    for (const one of keptProblems(linux, images, keeping, cut)) problems.add(one);
     if (byName.mixed !== undefined) {
       for (const one of await this.#mixedProblems(byName.mixed, linux)) problems.add(one);
     }
-    for (const one of await this.repair.problems(linux, last)) problems.add(one);
+    for (const one of await this.repair.problems(linux, cut)) problems.add(one);
     if (byName.mixed !== undefined && byUuid.chosen !== undefined) {
       disk.save(this.#file);
       if (torn) await mendTornSuperblock(this.#file, filesystem, someTorn);
@@ -130,6 +133,10 @@ export class CutChecker implements AsyncDisposable {
       if (boot !== "none" && !images.some((image) => image.boot === boot)) {
         problems.push(`GRUB finds a damaged ${slot}.img`);
       }
+    }
+    for (const [name, file] of linux) {
+      if (!KEPT_FILE.test(name)) continue;
+      for (const what of await this.#images.problems(file)) problems.push(`${name}: ${what}`);
     }
     return problems;
   }

@@ -1,47 +1,14 @@
 /** What is cut: operations of the real program, each recorded from where it starts. */
-import { boot } from "./booted.ts";
-import type { KnownImage, MachineKind } from "./cut-boots.ts";
+import type { KnownImage } from "./cut-boots.ts";
 import { activeImage, asNew, counting, midway } from "./cut-disks.ts";
-import { type CutLab, emptyDisk, type Operation, program, record, type Work } from "./power-cut.ts";
+import { recordKept } from "./cut-kept.ts";
+import { add, addMaking, type Recorder, running } from "./cut-recorder.ts";
+import type { Slot } from "./disk-views.ts";
+import { type CutLab, emptyDisk, type Operation, program } from "./power-cut.ts";
 
-interface Start extends Partial<Pick<MachineKind, "counts" | "armed" | "matchesLabels">> {
-  base: string;
-  /** The images that are on it. */
-  on: readonly KnownImage[];
-  work: Work;
-  /** The work mounts the partition by itself. */
-  mounts?: true;
-  writesParts?: true;
-}
-
-interface Made {
-  disk: string;
-  /** The image that it makes, taken for one that ran well. */
-  image: KnownImage;
-}
-
-/** Records operations one behind the other; each may go on from the disk that another has left. */
-interface Recorder {
-  lab: CutLab;
-  operations: Operation[];
-}
-
-async function add({ lab, operations }: Recorder, name: string, start: Start): Promise<string> {
-  const { base, on, work, mounts = false, ...kind } = start;
-  const [log, disk] = await record(lab, base, name.replaceAll(/[ ,]+/g, "-"), work, mounts ? null : "rw");
-  operations.push({
-    ...{ name, base, log, images: [...on], fromNothing: on.length === 0 },
-    ...{ counts: false, armed: false, matchesLabels: true, writesParts: false, notes: true, ...kind },
-  });
-  return disk;
-}
-
-/** Of an operation after which another image is active. */
-async function addMaking(recorder: Recorder, name: string, makes: string, start: Start): Promise<Made> {
-  const disk = await add(recorder, name, start), image = await activeImage(recorder.lab, disk, makes);
-  recorder.operations.at(-1)?.images.push(...asNew([image]));
-  return { disk, image };
-}
+/** Parts of it all, each of which can be recorded alone. */
+export const GROUPS = ["slots", "kept"] as const;
+export type Group = typeof GROUPS[number];
 
 /** A machine that holds v3, and v2 as the fallback. */
 interface Machine {
@@ -51,27 +18,40 @@ interface Machine {
 }
 
 /** All operations; the short form leaves out those that write what another one writes too. */
-export async function recordOperations(lab: CutLab, short = false): Promise<Operation[]> {
+export async function recordOperations(
+  lab: CutLab,
+  short = false,
+  groups: readonly Group[] = GROUPS,
+): Promise<Operation[]> {
   const recorder: Recorder = { lab, operations: [] }, { operations } = recorder;
   const upgradeTo = (tag: string) => program(lab, "upgrade", ...lab.install(tag));
   const deploy = { base: await emptyDisk(lab), on: [], work: program(lab, "deploy", ...lab.install("v1")) };
-  const { disk: v1Disk, image: v1 } = await addMaking(recorder, "deploy", "v1", deploy);
-  const first = { base: v1Disk, on: [v1], work: upgradeTo("v2") };
+  const v1 = await addMaking(recorder, "deploy", "v1", deploy);
+  const first = { base: v1.disk, on: [v1.image], work: upgradeTo("v2") };
   const { disk: v2Disk, image: v2 } = await addMaking(recorder, "first upgrade", "v2", first);
-  const second = { base: v2Disk, on: [v1, v2], work: upgradeTo("v3") };
+  const second = { base: v2Disk, on: [v1.image, v2], work: upgradeTo("v3") };
   const { disk, image: v3 } = await addMaking(recorder, "upgrade", "v3", second);
-  const [upgrade] = operations.slice(-1);
+  const machine = { v2, v3, disk };
+  if (groups.includes("slots")) await recordSlots(recorder, machine, v1.image, short);
+  // The others only begin with their disks.
+  else operations.splice(0);
+  if (groups.includes("kept")) await recordKept(recorder, v1, short);
+  return operations;
+}
+
+/** What the two slots see. The deployment and the first upgrades are there already. */
+async function recordSlots(recorder: Recorder, machine: Machine, v1: KnownImage, short: boolean): Promise<void> {
+  const { lab, operations } = recorder, { v2, v3, disk } = machine, upgrade = operations.at(-1);
   await add(recorder, "rollback", { base: disk, on: [v2, v3], work: program(lab, "rollback") });
   if (upgrade !== undefined) await recordRepairs(recorder, upgrade, [v1, v2, ...asNew([v3])]);
-  const machine = { v2, v3, disk };
   // GRUB cannot count on btrfs.
   if (lab.filesystem !== "btrfs") await recordCounted(recorder, machine, short);
-  if (!short) {
+  // The armed upgrade takes the steps of the others, and more.
+  if (short) operations.splice(1, 2);
+  else {
     await recordRunning(recorder, machine);
     await recordReset(recorder, machine);
   }
-  // The armed upgrade takes the steps of the others, and more.
-  return short ? operations.filter(({ name }) => !["first upgrade", "upgrade"].includes(name)) : operations;
 }
 
 /** Repairs of an upgrade that was cut before and after its commit, and of such a repair that was cut in its turn. */
@@ -155,15 +135,3 @@ async function recordCounted(recorder: Recorder, { v2, v3, disk }: Machine, shor
   const bad = { base: resting, on: fellBack, work: again, mounts, counts, armed: true };
   await addMaking(recorder, "upgrade of a machine that rests on its fallback", "v5", bad);
 }
-
-type Slot = "active" | "passive";
-
-/**
- * By the program in the system of that slot, whose initramfs has mounted the partition read-only.
- * @param entry what GRUB told the kernel.
- */
-const running = (lab: CutLab, slot: Slot, words: string[], entry?: string): Work => async (device) => {
-  await using machine = await boot({ state: device, directory: lab.directory }, slot, { cmdline: entry });
-  const { status, err } = await machine.cos(...words.map((word) => word.replace(lab.directory, "/tmp")));
-  if (status !== 0) throw new Error(`cos ${words.join(" ")} ended with ${status}: ${err}`);
-};

@@ -1,11 +1,13 @@
 /** What `cos repair` makes of a state that a power cut has left: one consistent machine, whatever it was. */
 import { createHash } from "node:crypto";
 import { LABELS, type MachineKind } from "./cut-boots.ts";
+import { type Keeping, KEPT_FILE, keptProblems, NOTHING_KEPT } from "./cut-keeping.ts";
 import type { StateFilesystem } from "./disk.ts";
 import { type LinuxFiles, linuxView, SLOTS } from "./disk-views.ts";
 import type { GrubReader } from "./grub-reader.ts";
 import type { ImageChecks } from "./image-checks.ts";
 import { runProgram } from "./machine.ts";
+import type { Cut } from "./power-cuts.ts";
 
 export interface RepairOptions extends MachineKind {
   cos: string;
@@ -16,7 +18,10 @@ export interface RepairOptions extends MachineKind {
   device: string;
   grub: GrubReader;
   checks: ImageChecks;
+  keeping?: Keeping;
 }
+
+type Moment = Pick<Cut, "ended" | "last">;
 
 /** How each filesystem is asked whether it is whole. */
 const CHECKS: Record<StateFilesystem, string[]> = {
@@ -36,27 +41,31 @@ export class CutRepair {
   }
 
   /** @param linux what the mount has left, which is on the disk by now. */
-  async problems(linux: LinuxFiles, last: boolean): Promise<string[]> {
-    const print = `${fingerprint(linux)} ${last}`, known = this.#found.get(print) ?? await this.#try(linux, last);
+  async problems(linux: LinuxFiles, moment: Moment): Promise<string[]> {
+    const print = `${fingerprint(linux)} ${moment.ended} ${moment.last}`;
+    const known = this.#found.get(print) ?? await this.#try(linux, moment);
     this.#found.set(print, known);
     return known;
   }
 
-  async #try(linux: LinuxFiles, last: boolean): Promise<string[]> {
+  async #try(linux: LinuxFiles, moment: Moment): Promise<string[]> {
     this.tried++;
-    const { cos, again, device, filesystem, file, images, grub } = this.#options, problems: string[] = [];
+    const { cos, again, device, filesystem, file, images, grub, keeping = NOTHING_KEPT } = this.#options;
+    const problems: string[] = [];
     const ask = async (words: string[]) => {
       const { status, err } = await runProgram(cos, [...words, "--state", device]);
       if (status !== 0) problems.push(`cos ${words[0]} ended with ${status}: ${err.trim().split("\n")[0]}`);
     };
     const empty = SLOTS.every((slot) => !linux.has(`${slot}.img`));
-    if (empty && !last) await ask(again);
+    if (empty && !moment.last) await ask(again);
     else await ask(["repair"]);
     const after = linuxView(device, filesystem);
     await ask(["repair"]);
     const twice = linuxView(device, filesystem);
     if (fingerprint(after, true) !== fingerprint(twice, true)) problems.push("a second repair changes something");
     problems.push(...await this.#consistent(after, empty));
+    const kept = keptProblems(after, images, keeping, moment);
+    problems.push(...kept.map((problem) => `after the repair ${problem}`));
     const read = await grub.view(file);
     for (const slot of SLOTS) {
       const boot = images.find(({ digest }) => digest === after.get(`${slot}.img`)?.digest)?.boot;
@@ -70,7 +79,9 @@ export class CutRepair {
   async #consistent(files: LinuxFiles, redone: boolean): Promise<string[]> {
     const problems: string[] = [], { images, checks } = this.#options;
     for (const name of files.keys()) {
-      if (!/^(active|passive)\.img$|^state\.json$/.test(name)) problems.push(`after the repair there is ${name}`);
+      if (!/^(active|passive)\.img$|^state\.json$/.test(name) && !KEPT_FILE.test(name)) {
+        problems.push(`after the repair there is ${name}`);
+      }
     }
     const one = files.get("active.img")?.ino === files.get("passive.img")?.ino;
     for (const slot of SLOTS) {

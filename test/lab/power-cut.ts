@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { scratchDirectory } from "./cleanup.ts";
 import type { KnownImage, MachineKind } from "./cut-boots.ts";
 import { CutChecker } from "./cut-check.ts";
+import type { Keeping } from "./cut-keeping.ts";
 import { MOUNT_POINTS } from "./booted.ts";
 import { markingUnit } from "./counting.ts";
 import { attach, makeFilesystem, mount, type StateFilesystem } from "./disk.ts";
@@ -26,6 +27,8 @@ export interface Operation extends MachineKind {
   writesParts: boolean;
   /** It is the program's own, which notes an image in its record before it can boot. */
   notes: boolean;
+  /** Of systems that have a name besides those of the slots; where nothing is said there are none. */
+  keeping?: Keeping;
 }
 
 export interface CutLab extends AsyncDisposable {

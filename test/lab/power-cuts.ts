@@ -12,6 +12,8 @@ export interface Cut {
   sum: string;
   /** Of a write of several sectors only some are there. */
   torn: boolean;
+  /** The operation may have ended by then: all that it has flushed is there. */
+  ended: boolean;
   /** All of the log is there. */
   last: boolean;
 }
@@ -25,14 +27,14 @@ type Write = Extract<LogEntry, { do: "write" }>;
  * @param subsets tried for each flush: which of the writes before it and after the last one are there.
  */
 export function* powerCuts(disk: ReplayedDisk, log: readonly LogEntry[], seed: string, subsets: number) {
-  const seen = new Set<string>();
+  const seen = new Set<string>(), flushes = log.filter((entry) => entry.do === "flush").length;
+  let pending: Write[] = [], flush = 0;
   const cut = (where: string, torn = false, last = false): Cut | undefined => {
     const sum = disk.sum();
     if (seen.has(sum) && !last) return undefined;
     seen.add(sum);
-    return { where, sum, torn, last };
+    return { where, sum, torn, ended: flush >= flushes, last };
   };
-  let pending: Write[] = [], flush = 0;
   const before = cut("before the first write");
   if (before !== undefined) yield before;
   for (const [index, entry] of [...log, { do: "flush" } as const].entries()) {

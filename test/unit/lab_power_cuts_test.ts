@@ -18,10 +18,10 @@ const FLUSH: LogEntry = { do: "flush" };
 /** Each state as the places that are written and by what, with the words that tell of it. */
 function statesOf(disk: string, log: LogEntry[], seed: string, subsets: number): string[] {
   const replayed = new ReplayedDisk(disk), states: string[] = [];
-  for (const { where, torn, last } of powerCuts(replayed, log, seed, subsets)) {
+  for (const { where, torn, ended, last } of powerCuts(replayed, log, seed, subsets)) {
     const sectors = Array.from({ length: SIZE / 512 }, (_, i) => replayed.bytes[i * 512] ?? 0);
     const written = sectors.flatMap((byte, i) => byte === 0 ? [] : [`${i}=${byte}`]);
-    states.push(`${where}${torn ? ", torn" : ""}${last ? ", last" : ""}: ${written.join(" ")}`);
+    states.push(`${where}${torn ? ", torn" : ""}${last ? ", last" : ended ? ", ended" : ""}: ${written.join(" ")}`);
   }
   return states;
 }
@@ -34,7 +34,7 @@ Deno.test("prefixes at flushes come in order and once, the whole last; without s
   assert.deepEqual(statesOf(disk, log, "1", 0), [
     "before the first write: ",
     "at entry 2: 0=1 1=2 2=2",
-    "at entry 5: 0=3 1=2 2=2",
+    "at entry 5, ended: 0=3 1=2 2=2",
     "at entry 7, last: 0=3 1=2 2=2 8=4",
   ]);
 });
