@@ -15,7 +15,7 @@ import {
 import { join } from "node:path";
 import type { KnownImage } from "./cut-boots.ts";
 import { attach, mount } from "./disk.ts";
-import { imageDigest, linuxView, wholeFile } from "./disk-views.ts";
+import { filesOf, linuxView } from "./disk-views.ts";
 import { GrubReader } from "./grub-reader.ts";
 import { treeDigest, treeOf } from "./image-checks.ts";
 import type { CutLab, Operation } from "./power-cut.ts";
@@ -24,25 +24,25 @@ import { run } from "./run.ts";
 import { smallSystem } from "./small-os.ts";
 import { bytesOf } from "./tar-writer.ts";
 
-/** The active image of a disk that is not in use. Throws where it is not clean, or not the system of that name. */
+/** The active image of a disk that is not in use. Throws what `knownImage` throws. */
 export async function activeImage(lab: CutLab, disk: string, name: string): Promise<KnownImage> {
   await using loop = await attach(disk);
   await using mounted = await mount(loop.device);
+  return await knownImage(lab, mounted.path, "active.img", name);
+}
+
+/** An image in `cOS` of a partition that is mounted. Throws where it is not clean, or not the system of that name. */
+export async function knownImage(lab: CutLab, partition: string, file: string, name: string): Promise<KnownImage> {
   const copy = join(lab.directory, "image-to-know"), grub = new GrubReader(lab.directory);
-  copyFileSync(join(mounted.path, "cOS/active.img"), copy);
-  await run("e2fsck", ["-fn", copy]);
+  copyFileSync(join(partition, "cOS", file), copy);
+  if (file.endsWith(".img")) await run("e2fsck", ["-fn", copy]);
   const tree = await treeOf(copy);
   for (const [path, sum] of packedFiles(name)) {
     const found = tree.find((entry) => entry.path === path)?.sha256;
-    if (found !== sum) throw new Error(`The active image of ${disk} is not ${name}: ${path} is another`);
+    if (found !== sum) throw new Error(`${file} is not ${name}: ${path} is another`);
   }
-  return {
-    name,
-    digest: imageDigest(wholeFile(readFileSync(copy))),
-    boot: await grub.bootFiles(copy),
-    tree: treeDigest(tree),
-    good: true,
-  };
+  const digest = filesOf(partition).get(file)?.digest ?? "";
+  return { name, digest, boot: await grub.bootFiles(copy), tree: treeDigest(tree), good: true };
 }
 
 /** What was packed for a system of that name: by path the file's SHA-256. */

@@ -2,12 +2,13 @@
 import type { KnownImage } from "./cut-boots.ts";
 import { activeImage, asNew, counting, midway } from "./cut-disks.ts";
 import { recordKept } from "./cut-kept.ts";
+import { recordRecovery } from "./cut-recovery.ts";
 import { add, addMaking, type Recorder, running } from "./cut-recorder.ts";
 import type { Slot } from "./disk-views.ts";
 import { type CutLab, emptyDisk, type Operation, program } from "./power-cut.ts";
 
 /** Parts of it all, each of which can be recorded alone. */
-export const GROUPS = ["slots", "kept"] as const;
+export const GROUPS = ["slots", "kept", "recovery"] as const;
 export type Group = typeof GROUPS[number];
 
 /** A machine that holds v3, and v2 as the fallback. */
@@ -36,6 +37,7 @@ export async function recordOperations(
   // The others only begin with their disks.
   else operations.splice(0);
   if (groups.includes("kept")) await recordKept(recorder, v1, short);
+  if (groups.includes("recovery")) await recordRecovery(recorder, disk, [v2, v3], short);
   return operations;
 }
 

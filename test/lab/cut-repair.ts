@@ -24,11 +24,17 @@ export interface RepairOptions extends MachineKind {
 type Moment = Pick<Cut, "ended" | "last">;
 
 /** How each filesystem is asked whether it is whole. */
-const CHECKS: Record<StateFilesystem, string[]> = {
+const CHECKS: Record<StateFilesystem, [string, ...string[]]> = {
   ext4: ["e2fsck", "-fn"],
-  xfs: ["xfs_repair", "-n", "-f"],
+  xfs: ["xfs_repair", "-n"],
   btrfs: ["btrfs", "check", "--readonly"],
 };
+
+/** What its own tool finds wrong with the filesystem on a device that is not mounted. */
+export async function filesystemProblems(device: string, filesystem: StateFilesystem): Promise<string[]> {
+  const [program, ...words] = CHECKS[filesystem], { status, out } = await runProgram(program, [...words, device]);
+  return status === 0 ? [] : [`${program} says: ${out.trim()}`];
+}
 
 export class CutRepair {
   /** Distinct states that a repair was tried in. */
@@ -71,8 +77,8 @@ export class CutRepair {
       const boot = images.find(({ digest }) => digest === after.get(`${slot}.img`)?.digest)?.boot;
       if (!empty && boot !== read[slot].boot) problems.push(`after the repair GRUB does not find what ${slot}.img is`);
     }
-    const [program = "", ...words] = CHECKS[filesystem], checked = await runProgram(program, [...words, file]);
-    if (checked.status !== 0) problems.push(`after the repair ${program} says: ${checked.out.trim()}`);
+    const wrong = await filesystemProblems(device, filesystem);
+    problems.push(...wrong.map((problem) => `after the repair ${problem}`));
     return problems.map((problem) => `${problem} (repaired from ${[...linux.keys()].join(" ")})`);
   }
 
@@ -108,7 +114,7 @@ export class CutRepair {
 export function fingerprint(files: LinuxFiles, exact = false): string {
   const inodes = [...new Set([...files.values()].map(({ ino }) => ino))];
   const lines = [...files].map(([name, { ino, digest, label }]) => {
-    const partial = !exact && (name === "transition.img" || name === "state.json.new");
+    const partial = !exact && /^(transition\.img|recovery-new\..*|state\.json\.new)$/.test(name);
     return `${name} ${partial ? "" : `${inodes.indexOf(ino)} ${digest} ${label}`}`;
   });
   return createHash("sha1").update(lines.join("\n")).digest("hex");

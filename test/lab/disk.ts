@@ -92,19 +92,34 @@ export interface OpenDisk extends AsyncDisposable {
 export async function openDisk(path: string, bootable = false): Promise<OpenDisk> {
   await using made = new AsyncDisposableStack();
   const loop = made.use(await attach(path, ["--partscan"]));
-  // A kernel without GPT support (CONFIG_EFI_PARTITION) finds no partition itself; partx reads the table and tells it.
-  await run("partx", ["--update", loop.device]);
   const names = bootable ? [...BOOT_PARTITIONS, ...PARTITIONS] : PARTITIONS;
-  const partitions = {} as Record<(typeof names)[number], string>;
-  for (const [i, name] of names.entries()) {
-    const device = `${loop.device}p${i + 1}`;
-    const ownNode = await ensureNode(device);
-    if (ownNode) made.use(disposable(() => unlinkSync(device)));
-    partitions[name] = device;
-  }
+  const { partitions } = made.use(await openPartitions(loop.device, names));
   const kept = made.move();
   const close = () => kept.disposeAsync();
   return { device: loop.device, partitions, [Symbol.asyncDispose]: close };
+}
+
+export interface OpenPartitions<Name extends string> extends AsyncDisposable {
+  partitions: Record<Name, string>;
+}
+
+/** The partitions of a loop device that was attached with `--partscan`, by the names that are given to them in their order. */
+export async function openPartitions<Name extends string>(
+  device: string,
+  names: readonly Name[],
+): Promise<OpenPartitions<Name>> {
+  await using made = new AsyncDisposableStack();
+  // A kernel without GPT support (CONFIG_EFI_PARTITION) finds no partition itself; partx reads the table and tells it.
+  await run("partx", ["--update", device]);
+  const partitions = {} as Record<Name, string>;
+  for (const [i, name] of names.entries()) {
+    const partition = `${device}p${i + 1}`;
+    const ownNode = await ensureNode(partition);
+    if (ownNode) made.use(disposable(() => unlinkSync(partition)));
+    partitions[name] = partition;
+  }
+  const kept = made.move();
+  return { partitions, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /** @param options more words for the tool that makes it. */

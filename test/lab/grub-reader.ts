@@ -1,5 +1,5 @@
 /**
- * What GRUB's own code finds on a state partition whose journal nobody has replayed. What it read is noted, so that it need not be
+ * What GRUB's own code finds on a partition whose journal nobody has replayed. What it read is noted, so that it need not be
  * asked again about a disk on which the same is there.
  */
 import { createHash } from "node:crypto";
@@ -12,7 +12,7 @@ import { BLOCK, type ReplayedDisk } from "./replayed-disk.ts";
 /** What GRUB needs to start a system. */
 const BOOT_FILES = ["/etc/cos/bootargs.cfg", "/boot/vmlinuz", "/boot/initrd"];
 
-/** What GRUB reads through a slot's name. */
+/** What GRUB reads through an image's name. */
 export interface GrubImage {
   /** A digest of the boot files, `none` where there is no such image, or `broken`. */
   boot: string;
@@ -34,29 +34,36 @@ export class GrubReader {
   /** How often GRUB was asked about a disk. */
   asked = 0;
   readonly #directory: string;
+  readonly #place: string;
   /** By the image's digest. */
   readonly #boot = new Map<string, GrubImage>();
-  readonly #readings: Record<Slot, Map<string, Reading>> = { active: new Map(), passive: new Map() };
+  /** By the image's name. */
+  readonly #readings = new Map<string, Map<string, Reading>>();
 
-  constructor(directory: string) {
+  /** @param place of the partition, as GRUB calls it on a disk that is all there is. */
+  constructor(directory: string, place = "(loop0)") {
     this.#directory = directory;
+    this.#place = place;
   }
 
   /** @param disk what the file holds, where that is known: then what was read before is not read again. */
   async view(file: string, disk?: ReplayedDisk): Promise<GrubView> {
-    const [active, passive] = await Promise.all(SLOTS.map((slot) => this.#slot(slot, file, disk)));
+    const [active, passive] = await Promise.all(SLOTS.map((slot) => this.image(`${slot}.img`, file, disk)));
     return { active: active ?? NONE, passive: passive ?? NONE };
   }
 
-  async #slot(slot: Slot, file: string, disk: ReplayedDisk | undefined): Promise<GrubImage> {
-    for (const { blocks, found } of disk === undefined ? [] : this.#readings[slot].values()) {
+  /** What lies in `cOS` by that name. */
+  async image(name: string, file: string, disk?: ReplayedDisk): Promise<GrubImage> {
+    const readings = this.#readings.get(name) ?? new Map<string, Reading>();
+    this.#readings.set(name, readings);
+    for (const { blocks, found } of disk === undefined ? [] : readings.values()) {
       const known = found.get(disk?.sumOf(blocks) ?? "");
       if (known !== undefined) return known;
     }
     this.asked++;
-    const copy = join(this.#directory, `${slot}.of-grub`), trace = `${copy}.trace`;
+    const copy = join(this.#directory, `${name}.of-grub`), trace = `${copy}.trace`;
     rmSync(copy, { force: true });
-    const words = ["grub-fstest", file, "cp", `(loop0)/cOS/${slot}.img`, copy];
+    const words = ["grub-fstest", file, "cp", `${this.#place}/cOS/${name}`, copy];
     if (disk === undefined) {
       const { err } = await runProgram("grub-fstest", words.slice(1));
       return await this.#found(copy, err);
@@ -65,9 +72,9 @@ export class GrubReader {
     const { err } = await runProgram("strace", [...options, ...words]);
     const result = await this.#found(copy, err);
     const blocks = blocksRead(readFileSync(trace, "utf8"), file), key = [...blocks].join(" ");
-    const reading = this.#readings[slot].get(key) ?? { blocks, found: new Map<string, GrubImage>() };
+    const reading = readings.get(key) ?? { blocks, found: new Map<string, GrubImage>() };
     reading.found.set(disk.sumOf(blocks), result);
-    this.#readings[slot].set(key, reading);
+    readings.set(key, reading);
     return result;
   }
 
@@ -82,7 +89,7 @@ export class GrubReader {
 
   /** A small file; empty where there is none. */
   async text(file: string, path: string): Promise<string> {
-    return (await runProgram("grub-fstest", [file, "cat", `(loop0)/${path}`])).out;
+    return (await runProgram("grub-fstest", [file, "cat", `${this.#place}/${path}`])).out;
   }
 
   /** A digest of the boot files in an image, read by GRUB. */

@@ -5,6 +5,8 @@ import { scratchDirectory } from "./cleanup.ts";
 import type { KnownImage, MachineKind } from "./cut-boots.ts";
 import { CutChecker } from "./cut-check.ts";
 import type { Keeping } from "./cut-keeping.ts";
+import type { RecoveryKind } from "./cut-recovery.ts";
+import { RecoveryChecker } from "./cut-recovery-check.ts";
 import { MOUNT_POINTS } from "./booted.ts";
 import { markingUnit } from "./counting.ts";
 import { attach, makeFilesystem, mount, type StateFilesystem } from "./disk.ts";
@@ -29,6 +31,8 @@ export interface Operation extends MachineKind {
   notes: boolean;
   /** Of systems that have a name besides those of the slots; where nothing is said there are none. */
   keeping?: Keeping;
+  /** The disk has a recovery partition beside the state partition, and this is what becomes of it. */
+  recovery?: RecoveryKind;
 }
 
 export interface CutLab extends AsyncDisposable {
@@ -97,10 +101,13 @@ export async function emptyDisk(lab: CutLab): Promise<string> {
   writeFileSync(path, "");
   truncateSync(path, SIZES[lab.filesystem] * MIB);
   await using loop = await attach(path);
-  // grub-fstest copies images whole, holes too, and finds none on a btrfs with no_holes; GRUB itself reads no hole when it boots.
-  const options = lab.filesystem === "btrfs" ? ["-O", "^no-holes"] : [];
-  await makeFilesystem(loop.device, ROOM_LABEL, lab.filesystem, options);
+  await labFilesystem(lab.filesystem, loop.device, ROOM_LABEL);
   return path;
+}
+
+/** grub-fstest copies images whole, holes too, and finds none on a btrfs with no_holes; GRUB itself reads no hole when it boots. */
+export async function labFilesystem(filesystem: StateFilesystem, device: string, label: string): Promise<void> {
+  await makeFilesystem(device, label, filesystem, filesystem === "btrfs" ? ["-O", "^no-holes"] : []);
 }
 
 export interface CutResult {
@@ -151,8 +158,7 @@ export async function cutOperation(
     failures: new Map(),
     mixtures: new Map(),
   };
-  const { directory, cos, filesystem } = lab, again = ["deploy", ...lab.install("v1")];
-  await using checker = await CutChecker.open({ ...operation, directory, cos, filesystem, again }, disk);
+  await using checker = await checkerOf(lab, operation, disk);
   for (const cut of powerCuts(disk, log, `${seed} ${name}`, subsets)) {
     const { problems, mixed, mixedOld, torn, lost, spent } = await checker.check(disk, cut);
     const failed = problems.length > 0, before = seen.get(cut.sum);
@@ -174,6 +180,15 @@ export async function cutOperation(
   }
   result.repairs = checker.repair.tried;
   return result;
+}
+
+async function checkerOf(lab: CutLab, operation: Operation, disk: ReplayedDisk) {
+  const { directory, cos, filesystem } = lab, { recovery } = operation, settings = { directory, cos, filesystem };
+  if (recovery !== undefined) {
+    const again = ["upgrade", "--recovery", ...lab.install(recovery.after.name)];
+    return await RecoveryChecker.open({ ...settings, recovery, again }, disk);
+  }
+  return await CutChecker.open({ ...operation, ...settings, again: ["deploy", ...lab.install("v1")] }, disk);
 }
 
 function note(kinds: Map<string, string>, what: string, where: string): void {

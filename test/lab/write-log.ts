@@ -86,8 +86,16 @@ export interface RecordedDisk extends AsyncDisposable {
   finish(position?: number): Promise<LogEntry[]>;
 }
 
-/** A disk with the contents of the file `base`, in `directory`, which holds nothing else of that name. */
-export async function recordDisk(base: string, directory: string, name: string): Promise<RecordedDisk> {
+/**
+ * A disk with the contents of the file `base`, in `directory`, which holds nothing else of that name.
+ * @param options for the loop device.
+ */
+export async function recordDisk(
+  base: string,
+  directory: string,
+  name: string,
+  options: string[] = [],
+): Promise<RecordedDisk> {
   await using made = new AsyncDisposableStack();
   const [disk, log, exported] = ["raw", "log", "export"].map((kind) => join(directory, `${name}.${kind}`)) as [
     string,
@@ -120,7 +128,7 @@ export async function recordDisk(base: string, directory: string, name: string):
     if (!running() || tries === 1000) throw new Error(`qemu-storage-daemon does not export the disk: ${words.trim()}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  const loop = made.use(await attach(exported));
+  const loop = made.use(await attach(exported, options));
   const kept = made.move();
   const close = () => kept.disposeAsync();
   return {
