@@ -98,7 +98,7 @@ export class CutChecker implements AsyncDisposable {
     const unmended = torn ? await mendTornSuperblock(this.#file, filesystem, someTorn) : [];
     let linux: LinuxFiles;
     try {
-      linux = linuxView(this.#device.device, filesystem);
+      linux = await linuxView(this.#device.device, filesystem);
     } catch (error) {
       const why = error instanceof Error ? error.message : error;
       return { problems: [...unmended, `Linux does not mount it: ${why}`], torn };

@@ -80,7 +80,7 @@ export class RecoveryChecker implements AsyncDisposable {
     }
     let views: Views;
     try {
-      views = this.#views();
+      views = await this.#views();
     } catch (error) {
       return {
         problems: [...problems, `Linux does not mount it: ${error instanceof Error ? error.message : error}`],
@@ -99,9 +99,9 @@ export class RecoveryChecker implements AsyncDisposable {
     return { problems: [...new Set(problems)], mixed: mixed.byUuid, mixedOld: mixed.byName, torn };
   }
 
-  #views(): Views {
+  async #views(): Promise<Views> {
     const view = (name: typeof PARTITIONS[number]) => linuxView(this.#devices[name], this.#options.filesystem);
-    return { state: view("state"), recovery: view("recovery") };
+    return { state: await view("state"), recovery: await view("recovery") };
   }
 
   /** An image of that content, if it is one of the two. */
@@ -199,7 +199,7 @@ export class RecoveryChecker implements AsyncDisposable {
     const { cos, again, filesystem, recovery: { file, after } } = this.#options;
     const { status, err } = await runProgram(cos, [...again, "--state", this.#devices.state]);
     const problems = status === 0 ? [] : [`cos ends with ${status}: ${err.trim().split("\n")[0]}`];
-    const views = this.#views(), names = [...views.recovery.keys()].join(" ");
+    const views = await this.#views(), names = [...views.recovery.keys()].join(" ");
     if (names !== `${file} state.json`) problems.push(`there is ${names}`);
     problems.push(...this.#slotProblems(views), ...await this.#imageProblems(views.recovery));
     // Another run makes another image, with the same files in it.

@@ -65,9 +65,9 @@ export class CutRepair {
     const empty = SLOTS.every((slot) => !linux.has(`${slot}.img`));
     if (empty && !moment.last) await ask(again);
     else await ask(["repair"]);
-    const after = linuxView(device, filesystem);
+    const after = await linuxView(device, filesystem);
     await ask(["repair"]);
-    const twice = linuxView(device, filesystem);
+    const twice = await linuxView(device, filesystem);
     if (fingerprint(after, true) !== fingerprint(twice, true)) problems.push("a second repair changes something");
     problems.push(...await this.#consistent(after, empty));
     const kept = keptProblems(after, images, keeping, moment);

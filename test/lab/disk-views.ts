@@ -5,7 +5,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { byteStringOf } from "../../lib/base/byte-string.ts";
 import { extents } from "../../lib/system/extents.ts";
-import { AT_FDCWD, O_RDONLY } from "../../lib/system/kernel.ts";
+import { AT_FDCWD, hasErrno, O_RDONLY } from "../../lib/system/kernel.ts";
 import { LinuxKernel } from "../../lib/system/linux-kernel.ts";
 import type { StateFilesystem } from "./disk.ts";
 
@@ -60,12 +60,24 @@ const kernel = new LinuxKernel();
  * Files of `cOS` by name, as the kernel sees them once it has replayed the journal; that stays so on the device. The mount is one
  * that only this process sees, and ends with its descriptor.
  */
-export function linuxView(device: string, filesystem: StateFilesystem): LinuxFiles {
-  const root = kernel.mountDetached(filesystem, byteStringOf(device), { readOnly: false, attributes: 0 });
+export async function linuxView(device: string, filesystem: StateFilesystem): Promise<LinuxFiles> {
+  const root = await mountWhenFree(device, filesystem);
   try {
     return filesOf(`/proc/self/fd/${root}`);
   } finally {
     kernel.close(root);
+  }
+}
+
+/** Somebody else who looks for partitions by their labels may have mounted it for a moment. */
+async function mountWhenFree(device: string, filesystem: StateFilesystem): Promise<number> {
+  for (let left = 200;; left--) {
+    try {
+      return kernel.mountDetached(filesystem, byteStringOf(device), { readOnly: false, attributes: 0 });
+    } catch (thrown) {
+      if (left === 0 || !hasErrno(thrown, "EBUSY")) throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 }
 
