@@ -34,7 +34,11 @@ export async function pin(system: System, { of, remove, ...options }: PinSetting
       kernel.linkat(fd, path, fd, pinned);
       removeIfThere(kernel, fd, kept);
     } else if (inSlot) kernel.unlinkat(fd, pinned);
-    else kernel.renameat(fd, pinned, fd, kept);
+    else {
+      // Where a cut has left both names, renaming one over the other would do nothing: they are of one file.
+      removeIfThere(kernel, fd, kept);
+      kernel.renameat(fd, pinned, fd, kept);
+    }
     await session.checkpoint();
   }
   const [summary] = describeKept(view, [{ uuid, pinned: !remove }]);

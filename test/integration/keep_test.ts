@@ -119,3 +119,19 @@ Deno.test("what is pinned stays through upgrades, a rollback and a reset, until 
   await machine.must("upgrade", machine.image("v3"), "--no-verify", "--allow-downgrade");
   assert.equal(await systems(machine), "v3 v5 v4");
 });
+
+Deno.test("what a cut has left both kept and pinned is pinned, and is no longer once that is said", async () => {
+  await using machine = await keepingMachine();
+  for (const tag of ["v2", "v3"]) await machine.upgrade(tag, "--keep", "3");
+  await machine.must("pin", "v1");
+  {
+    await using state = await mount(machine.state, "rw");
+    const names = [...Deno.readDirSync(join(state.path, "cOS"))].map(({ name }) => name);
+    const pinned = names.find((name) => name.startsWith("pinned-")) ?? assert.fail();
+    Deno.linkSync(join(state.path, "cOS", pinned), join(state.path, "cOS", pinned.replace("pinned-", "kept-")));
+  }
+  assert.match((await machine.must("status")).out, /^ {2}pinned {3}Small v1,/m);
+  assert.equal((await machine.must("pin", "--remove", "v1")).out, "No longer pinned: Small v1.\n");
+  assert.match((await machine.must("status")).out, /^ {2}kept {5}Small v1,/m);
+  assert.equal(await systems(machine), "v3 v2 v1");
+});
