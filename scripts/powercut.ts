@@ -4,7 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import { parseArgs } from "node:util";
-import { CONTROLS, judgedRightly, recordControls } from "../test/lab/cut-controls.ts";
+import { type Control, CONTROLS, judgedRightly, recordControls } from "../test/lab/cut-controls.ts";
+import { recordRecoveryControls, RECOVERY_CONTROLS } from "../test/lab/cut-recovery-controls.ts";
 import { GROUPS, recordOperations } from "../test/lab/cut-operations.ts";
 import type { StateFilesystem } from "../test/lab/disk.ts";
 import {
@@ -40,7 +41,7 @@ async function main(args: string[]): Promise<number> {
   const settings = { seed: Number(values.seed), subsets: values.short ? 4 : 40 };
   await using lab = await cutLab(filesystem);
   if (values.controls) {
-    await recordOperations(lab, true, []);
+    await recordOperations(lab, true, ["recovery"]);
     return await controls(lab, settings);
   }
   const operations = values.log === undefined
@@ -68,8 +69,11 @@ function digestOf(sums: Iterable<string>): string {
 
 /** Each must be found wrong, but for the one that is right. */
 async function controls(lab: CutLab, settings: CutSettings): Promise<number> {
-  const missed: string[] = [], chosen = CONTROLS.filter(({ on }) => on?.includes(lab.filesystem) ?? true);
-  for (const [i, operation] of (await recordControls(lab, chosen)).entries()) {
+  const here = ({ on }: Control) => on?.includes(lab.filesystem) ?? true;
+  const slots = CONTROLS.filter(here), recovery = RECOVERY_CONTROLS.filter(here), chosen = [...slots, ...recovery];
+  const operations = [...await recordControls(lab, slots), ...await recordRecoveryControls(lab, recovery)];
+  const missed: string[] = [];
+  for (const [i, operation] of operations.entries()) {
     const { failures } = await cutAndTell(lab, operation, settings), control = chosen[i];
     if (control === undefined || !judgedRightly(control, failures.keys())) missed.push(operation.name);
   }

@@ -2,14 +2,26 @@
  * Orders of steps that other tools use, or that one would think of first. Each must be found wrong by the same checks: a harness
  * that cannot fail proves nothing.
  */
-import { closeSync, copyFileSync, fsyncSync, linkSync, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { byteStringOf } from "../../lib/base/byte-string.ts";
 import { checkpoint } from "../../lib/system/checkpoint.ts";
 import { O_DIRECTORY, O_RDONLY } from "../../lib/system/kernel.ts";
 import { LinuxKernel } from "../../lib/system/linux-kernel.ts";
 import { activeImage, asNew, copySparse, counting } from "./cut-disks.ts";
+import type { Keeping } from "./cut-keeping.ts";
 import { attach, mount, type StateFilesystem } from "./disk.ts";
+import { uuidOf } from "./disk-views.ts";
 import { type CutLab, type Operation, record, type Work } from "./power-cut.ts";
 
 export interface Control {
@@ -22,6 +34,7 @@ export interface Control {
   counts?: true;
   /** A failure that must be among those that are found. */
   finds?: RegExp;
+  keeping?: Keeping;
   /** Where it makes sense; on all filesystems where nothing is said. */
   on?: readonly StateFilesystem[];
   /** Nothing may be found: our own order, by the same hand. */
@@ -85,6 +98,15 @@ export const CONTROLS: readonly Control[] = [
     finds: /the way back does not fit its label/,
     steps: (cOS) => ownOrder(cOS, () => checkpointed(cOS)),
   },
+  {
+    name: "a system is pinned, and nothing is flushed",
+    keeping: { stays: ["v1", "v2"], pinned: [], after: ["pinned v1"] },
+    finds: /^nothing is called pinned v1/,
+    steps: (cOS) => {
+      const passive = join(cOS, "passive.img");
+      linkSync(passive, join(cOS, `pinned-${uuidOf(readFileSync(passive))}.img`));
+    },
+  },
 ];
 
 /** Whether the checks say of a control what they must. */
@@ -111,12 +133,12 @@ export async function recordControls(lab: CutLab, controls: readonly Control[]):
   await withImages(v3Disk, "ro", (images) => copySparse(join(images, "active.img"), image));
   await withImages(base, "rw", (images) => copySparse(image, join(images, "transition.img")));
   const operations: Operation[] = [], images = [v2, ...asNew([v1, v3])];
-  for (const [i, { name, options, counts = false, steps }] of controls.entries()) {
+  for (const [i, { name, options, counts = false, keeping, steps }] of controls.entries()) {
     const start = counts ? await counting(base, "3") : base;
     const work: Work = async (_device, mountPoint) => await steps(join(mountPoint, "cOS"));
     const [log] = await record(lab, start, `control-${i}`, work, options);
     const kind = { fromNothing: false, counts, armed: false, matchesLabels: true, writesParts: false, notes: false };
-    operations.push({ name, base: start, log, images, ...kind });
+    operations.push({ name, base: start, log, images, keeping, ...kind });
   }
   return operations;
 }
@@ -142,7 +164,7 @@ function synced(directory: string): void {
   closeSync(fd);
 }
 
-async function checkpointed(directory: string): Promise<void> {
+export async function checkpointed(directory: string): Promise<void> {
   synced(directory);
   const kernel = new LinuxKernel(), fd = kernel.openat(AT_FDCWD, byteStringOf(directory), O_RDONLY | O_DIRECTORY);
   try {

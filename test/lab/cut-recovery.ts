@@ -2,7 +2,7 @@
  * Operations on the recovery system: on a disk of two partitions, whose writes are recorded as those of one disk. What the state
  * partition has of them is an operation of its own, asked what every other is.
  */
-import { copyFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RECOVERY_LABEL } from "../../lib/machine/state-partition.ts";
 import type { KnownImage } from "./cut-boots.ts";
@@ -65,25 +65,42 @@ async function addRecovery(
   on: readonly KnownImage[],
 ): Promise<{ disk: string; image: KnownImage }> {
   const work = running(lab, "active", ["upgrade", "--recovery", ...lab.install(makes)]), place = fileName(name);
+  const log = await recordPartitions(lab, base, place, ({ state }) => work(state, ""));
+  const disk = join(lab.directory, `${place}.raw`);
+  const image = await recoveryOf(disk, (partition) => knownImage(lab, partition, file, makes));
+  const whole = recoveryOperation({ name, base, log, images: [...on] }, { file, before, after: image });
+  const size = sizeOn(base), start = beginningOf("state", size), state = join(lab.directory, `${place}.state`);
+  writeFileSync(state, readFileSync(base).subarray(start, start + size));
+  const { recovery: _, ...part } = { ...whole, base: state, log: partOf(log, start, size) };
+  operations.push(whole, { ...part, name: `${name}: the state partition` });
+  return { disk, image };
+}
+
+export function recoveryOperation(
+  operation: Pick<Operation, "name" | "base" | "log" | "images">,
+  recovery: Omit<RecoveryKind, "size">,
+): Operation {
+  return {
+    ...{ fromNothing: false, counts: false, armed: false, matchesLabels: true, writesParts: false, notes: true },
+    ...{ ...operation, recovery: { ...recovery, size: sizeOn(operation.base) } },
+  };
+}
+
+const sizeOn = (disk: string) => (statSync(disk).size - 2 * MIB) / 2;
+
+/** Records `work` on a copy of a disk of two partitions, which it mounts by itself. */
+export async function recordPartitions(
+  lab: CutLab,
+  base: string,
+  place: string,
+  work: (partitions: Record<typeof PARTITIONS[number], string>) => Promise<void>,
+): Promise<LogEntry[]> {
   await using recorded = await recordDisk(base, lab.directory, place, ["--partscan"]);
   {
     await using opened = await openPartitions(recorded.device, PARTITIONS);
-    await work(opened.partitions.state, "");
+    await work(opened.partitions);
   }
-  const log = await recorded.finish(), disk = join(lab.directory, `${place}.raw`);
-  const image = await recoveryOf(disk, (partition) => knownImage(lab, partition, file, makes));
-  const bytes = readFileSync(base), size = (bytes.length - 2 * MIB) / 2, start = beginningOf("state", size);
-  const kind: Omit<Operation, "name" | "base" | "log"> = {
-    ...{ images: [...on], fromNothing: false, counts: false, armed: false, matchesLabels: true },
-    ...{ writesParts: false, notes: true },
-  };
-  const state = join(lab.directory, `${place}.state`);
-  writeFileSync(state, bytes.subarray(start, start + size));
-  operations.push(
-    { ...kind, name, base, log, recovery: { file, before, after: image, size } },
-    { ...kind, name: `${name}: the state partition`, base: state, log: partOf(log, start, size) },
-  );
-  return { disk, image };
+  return await recorded.finish();
 }
 
 /** What reaches one partition; what flushes the disk flushes that too. */
@@ -130,7 +147,7 @@ async function packed(lab: CutLab, disk: string, name: string) {
 }
 
 /** Of the recovery partition of a disk that is not in use. */
-async function recoveryOf<T>(disk: string, use: (mounted: string) => Promise<T>, options = "ro"): Promise<T> {
+export async function recoveryOf<T>(disk: string, use: (mounted: string) => Promise<T>, options = "ro"): Promise<T> {
   await using loop = await attach(disk, ["--partscan"]);
   await using opened = await openPartitions(loop.device, PARTITIONS);
   await using mounted = await mount(opened.partitions.recovery, options);
