@@ -141,19 +141,17 @@ export class CutChecker implements AsyncDisposable {
     return problems;
   }
 
-  /** The record is whole, the old or the new one, and knows an image before a slot's name leads to it. */
+  /** The record is whole, the old or the new one, and knows an image before a name leads to it. */
   #recordProblems(linux: LinuxFiles): string[] {
     const file = linux.get("state.json");
     this.#hadRecord ??= file !== undefined;
     if (file === undefined) return this.#hadRecord ? ["the record is gone"] : [];
     const record = parseRecord(file.content.pieces[0]?.bytes ?? new Uint8Array());
     if (record === undefined) return ["the record is damaged"];
-    const unknown = SLOTS.filter((slot) => {
-      if (!this.#options.notes) return false;
-      const uuid = linux.get(`${slot}.img`)?.uuid;
-      return uuid !== undefined && record.images[uuid] === undefined;
-    });
-    return unknown.map((slot) => `the record does not know ${slot}.img`);
+    if (!this.#options.notes) return [];
+    const named = [...linux].filter(([name]) => /^(active|passive)\.img$/.test(name) || KEPT_FILE.test(name));
+    const unknown = named.filter(([, { uuid }]) => uuid !== undefined && record.images[uuid] === undefined);
+    return unknown.map(([name]) => `the record does not know ${name.replace(/-.*(?=\.)/, "-*")}`);
   }
 
   /** GRUB reads each part whole or not at all, and our hook only once what it leads to is there. */

@@ -79,18 +79,19 @@ export async function counting(base: string, tries: string): Promise<string> {
   return path;
 }
 
-/** The disk as a cut leaves it where Linux finds those names. */
+/** The disk as a cut leaves it where Linux finds those names. @param open how the partition is reached on which they are. */
 export async function midway(
   lab: CutLab,
   { base, log }: Operation,
   file: string,
   wanted: (names: string[]) => boolean,
+  open: (path: string) => Promise<AsyncDisposable & { device: string }> = attach,
 ): Promise<string> {
   const disk = new ReplayedDisk(base), path = join(lab.directory, file);
   writeFileSync(path, "");
   disk.save(path);
   {
-    await using loop = await attach(path);
+    await using loop = await open(path);
     for (const entry of log) {
       if (entry.do === "write") {
         disk.write(entry.offset, entry.data);

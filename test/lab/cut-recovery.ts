@@ -6,7 +6,7 @@ import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSy
 import { join } from "node:path";
 import { RECOVERY_LABEL } from "../../lib/machine/state-partition.ts";
 import type { KnownImage } from "./cut-boots.ts";
-import { knownImage } from "./cut-disks.ts";
+import { knownImage, midway } from "./cut-disks.ts";
 import { fileName, type Recorder, running } from "./cut-recorder.ts";
 import { attach, mount, mountImage, openPartitions } from "./disk.ts";
 import { type CutLab, labFilesystem, type Operation } from "./power-cut.ts";
@@ -54,8 +54,16 @@ export async function recordRecovery(
   const { disk, image: before } = await add("first recovery system", { base, file, makes: "v1" });
   if (short) operations.splice(-2);
   await add("upgrade --recovery of an ext image", { base: disk, file, before, makes: "v2" });
-  if (short) operations.pop();
-  else await add("upgrade --recovery of a squashfs", { ...await packed(lab, disk, before.name), makes: "v2" });
+  if (short) {
+    operations.pop();
+    return;
+  }
+  const [upgrade] = operations.slice(-2), begun = (names: string[]) => names.filter((name) => /-(new|old)/.test(name));
+  if (upgrade !== undefined) {
+    const cut = await midway(lab, upgrade, "cut-recovery.raw", (names) => begun(names).length === 2, openRecovery);
+    await add("upgrade --recovery behind one that was cut", { base: cut, file, before, makes: "v3" });
+  }
+  await add("upgrade --recovery of a squashfs", { ...await packed(lab, disk, before.name), makes: "v2" });
 }
 
 async function addRecovery(
@@ -146,10 +154,16 @@ async function packed(lab: CutLab, disk: string, name: string) {
   return { base, file, before };
 }
 
-/** Of the recovery partition of a disk that is not in use. */
+/** The recovery partition of a disk that is not in use. */
 export async function recoveryOf<T>(disk: string, use: (mounted: string) => Promise<T>, options = "ro"): Promise<T> {
-  await using loop = await attach(disk, ["--partscan"]);
-  await using opened = await openPartitions(loop.device, PARTITIONS);
-  await using mounted = await mount(opened.partitions.recovery, options);
+  await using partition = await openRecovery(disk);
+  await using mounted = await mount(partition.device, options);
   return await use(mounted.path);
+}
+
+async function openRecovery(disk: string): Promise<AsyncDisposable & { device: string }> {
+  await using made = new AsyncDisposableStack();
+  const { device } = made.use(await attach(disk, ["--partscan"]));
+  const { partitions } = made.use(await openPartitions(device, PARTITIONS)), kept = made.move();
+  return { device: partitions.recovery, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
