@@ -100,8 +100,8 @@ fi
 export const IMAGE_SCRIPT = `# cos: image UUIDs. Written by "cos boot install".
 # To take it away: cos boot install --remove
 #
-# GRUB does not replay the state partition's journal, and Linux does: after a power cut a name may lead them to two images, for
-# one boot. So each entry passes on which image its kernel comes from, and the initramfs takes that one as the root.
+# GRUB does not replay a partition's journal, and Linux does: after a power cut a name may lead them to two images, for one
+# boot. So each entry passes on which image its kernel comes from, and the initramfs takes that one as the root.
 # Without the module "probe" nothing is passed on, and the name decides.
 set cos_place=
 if [ -n "\${state_label}" ]; then
@@ -126,6 +126,27 @@ if [ -n "\${cos_place}" ]; then
       set extra_passive_cmdline="\${extra_passive_cmdline} cos.image_uuid=\${cos_uuid}"
     fi
     loopback -d cos_passive
+  fi
+fi
+set cos_place=
+if [ -n "\${recovery_label}" ]; then
+  search --no-floppy --label --set=cos_place "\${recovery_label}"
+else
+  search --no-floppy --label --set=cos_place COS_RECOVERY
+fi
+if [ -n "\${cos_place}" ]; then
+  set cos_uuid=
+  set cos_fs=
+  if [ -s "(\${cos_place})/cOS/recovery.img" ]; then
+    loopback cos_recovery "(\${cos_place})/cOS/recovery.img"
+    # A squashfs, which some have by that name too, has no UUID.
+    probe --set=cos_fs --fs (cos_recovery)
+    if [ "\${cos_fs}" = "ext2" ]; then
+      if probe --set=cos_uuid --fs-uuid (cos_recovery); then
+        set extra_recovery_cmdline="\${extra_recovery_cmdline} cos.image_uuid=\${cos_uuid}"
+      fi
+    fi
+    loopback -d cos_recovery
   fi
 fi
 `;

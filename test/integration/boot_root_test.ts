@@ -54,6 +54,26 @@ Deno.test("the image that the kernel came from is the root, whatever its name is
   assert.deepEqual([other.status, other.version, other.warnings], [0, "v2", ""]);
 });
 
+Deno.test("a recovery system that a cut has left under its second name is the root where the kernel came from it", async () => {
+  await using machine = await upgraded();
+  const { recovery } = machine.disk.partitions,
+    old = await machine.uuid("passive"),
+    fresh = await machine.uuid("active");
+  {
+    await using state = await mount(machine.state);
+    await using mounted = await mount(recovery, "rw");
+    Deno.mkdirSync(join(mounted.path, "cOS"));
+    for (const [from, to] of [["passive", "recovery-old"], ["active", "recovery"]]) {
+      Deno.copyFileSync(join(state.path, `cOS/${from}.img`), join(mounted.path, `cOS/${to}.img`));
+    }
+  }
+  const entry = "cos-img/filename=/cOS/recovery.img";
+  assert.equal((await machine.mountRoot(`${entry} cos.image_uuid=${fresh}`)).version, "v2");
+  const { version, warnings } = await machine.mountRoot(`${entry} cos.image_uuid=${old}`);
+  assert.equal(version, "v1");
+  assert.match(warnings, /The root is \/cOS\/recovery-old\.img, not \/cOS\/recovery\.img\./);
+});
+
 Deno.test("without a UUID the image with this kernel's modules is the root", async () => {
   await using machine = await upgraded({ v1: modules(THIS_KERNEL), v2: modules("0.0.1-other") });
   const found = await machine.mountRoot(ENTRY);

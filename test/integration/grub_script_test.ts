@@ -16,26 +16,33 @@ source ($root)/grubcustom
 echo "ENTRY $default"
 for word in $extra_active_cmdline; do echo "ACTIVE $word"; done
 for word in $extra_passive_cmdline; do echo "PASSIVE $word"; done
+for word in $extra_recovery_cmdline; do echo "RECOVERY $word"; done
 reboot
 `;
 const MODULES = [
   ...SERIAL_MODULES,
-  ..."ext2 xfs search search_label search_fs_file loopback probe normal test loadenv configfile true".split(" "),
+  ..."ext2 squash4 xfs search search_label search_fs_file loopback probe normal test loadenv configfile true".split(
+    " ",
+  ),
 ];
 
 interface GrubMachine {
-  boot(): Promise<{ entry?: string; active?: string; passive?: string }>;
+  boot(): Promise<{ entry?: string; active?: string; passive?: string; recovery?: string }>;
   variables(): Promise<string>;
 }
 
-/** Two disks: one is GRUB, the other the state partition. Nothing of it needs a loop device. */
+/**
+ * Disks for GRUB, for the state partition and for the recovery partition. Nothing of it needs a loop device.
+ * @param images in the slots, by slot the UUID of each. @param recovery makes the recovery system at that path.
+ */
 async function grubMachine(
   directory: string,
   set: string[],
   images: Record<string, string> = {},
+  recovery: (path: string) => Promise<unknown> = () => Promise.resolve(),
 ): Promise<GrubMachine> {
   const path = (name: string) => `${directory}/${name}`;
-  for (const place of ["grub2", "cOS"]) Deno.mkdirSync(path(`state/${place}`), { recursive: true });
+  for (const place of ["state/grub2", "state/cOS", "recovery/cOS"]) Deno.mkdirSync(path(place), { recursive: true });
   for (const name of ["grub_boot_assessment", "grub_image_uuid"]) {
     Deno.copyFileSync(new URL(`${name}.cfg`, SOURCES), path(`state/${name}`));
   }
@@ -44,24 +51,30 @@ async function grubMachine(
   );
   Deno.writeTextFileSync(path("state/grubcustom"), hooks.join(""));
   for (const [name, uuid] of Object.entries(images)) {
-    const image = path(`state/cOS/${name}.img`);
-    await run("truncate", ["-s", "1M", image]);
-    await run("mke2fs", ["-q", "-F", "-t", "ext2", "-U", uuid, image]);
+    await extImage(path(`state/cOS/${name}.img`), uuid);
   }
+  await recovery(path("recovery/cOS/recovery.img"));
   Deno.writeTextFileSync(path("state/grub2/grub.cfg"), MENU);
   await run("grub-editenv", [path("state/boot_assessment"), "create"]);
   await run("grub-editenv", [path("state/boot_assessment"), "set", "mine=1", ...set]);
-  await run("truncate", ["-s", "32M", path("state.img")]);
-  const features = ["-O", "^metadata_csum_seed,^orphan_file", "-L", "COS_STATE", "-d", path("state")];
-  await run("mke2fs", ["-q", "-F", "-t", "ext4", ...features, path("state.img")]);
+  for (const name of ["state", "recovery"]) {
+    const disk = path(`${name}.img`), label = `COS_${name.toUpperCase()}`;
+    await run("truncate", ["-s", "32M", disk]);
+    const options = ["-O", "^metadata_csum_seed,^orphan_file", "-L", label, "-d", path(name)];
+    await run("mke2fs", ["-q", "-F", "-t", "ext4", ...options, disk]);
+  }
   await writeGrubDisk(path("grub.img"), EARLY, MODULES);
   return {
     boot: async () => {
-      const serial = await startGrub([path("grub.img"), path("state.img")]);
+      const serial = await startGrub(["grub", "state", "recovery"].map((name) => path(`${name}.img`)));
       // A word a line: its terminal breaks lines of 80 columns.
       const said = (what: string) =>
         [...serial.matchAll(new RegExp(`${what} (\\S+)`, "g"))].map(([, w]) => w).join(" ");
-      return { entry: said("ENTRY"), active: said("ACTIVE"), passive: said("PASSIVE") };
+      const recovery = said("RECOVERY");
+      return {
+        ...{ entry: said("ENTRY"), active: said("ACTIVE"), passive: said("PASSIVE") },
+        ...recovery !== "" && { recovery },
+      };
     },
     variables: async () => {
       const block = await run("debugfs", ["-R", "cat /boot_assessment", path("state.img")]);
@@ -69,6 +82,11 @@ async function grubMachine(
       return block.replace(/^#.*$/gm, "").trim().split("\n").sort().join(" ");
     },
   };
+}
+
+async function extImage(path: string, uuid: string): Promise<void> {
+  await run("truncate", ["-s", "1M", path]);
+  await run("mke2fs", ["-q", "-F", "-t", "ext2", "-U", uuid, path]);
 }
 
 const REBOOT = "rd.emergency=reboot rd.shell=0 panic=5 systemd.crash_reboot";
@@ -113,3 +131,26 @@ Deno.test("GRUB itself passes on which image each entry's kernel comes from", GR
   const machine = await grubMachine(scratch.path, [], { passive: two });
   assert.deepEqual(await machine.boot(), { entry: "cos", active: "", passive: `cos.image_uuid=${two}` });
 });
+
+Deno.test(
+  "GRUB itself passes on which image the recovery system's kernel comes from, if it is no squashfs",
+  GRUB_NEEDS,
+  async () => {
+    const uuid = "5a0c3f2e-1111-4abc-8def-0123456789ab";
+    {
+      await using scratch = scratchDirectory("grub");
+      const machine = await grubMachine(scratch.path, [], {}, (path) => extImage(path, uuid));
+      assert.deepEqual(await machine.boot(), {
+        entry: "cos",
+        active: "",
+        passive: "",
+        recovery: `cos.image_uuid=${uuid}`,
+      });
+    }
+    await using scratch = scratchDirectory("grub");
+    const machine = await grubMachine(scratch.path, [], {}, async (path) => {
+      await run("mksquashfs", [`${scratch.path}/state`, path, "-no-progress"]);
+    });
+    assert.deepEqual(await machine.boot(), { entry: "cos", active: "", passive: "" });
+  },
+);
