@@ -62,7 +62,7 @@ Deno.test("a recovery system that a cut has left under its second name is the ro
   {
     await using state = await mount(machine.state);
     await using mounted = await mount(recovery, "rw");
-    Deno.mkdirSync(join(mounted.path, "cOS"));
+    Deno.mkdirSync(join(mounted.path, "cOS"), { recursive: true });
     for (const [from, to] of [["passive", "recovery-old"], ["active", "recovery"]]) {
       Deno.copyFileSync(join(state.path, `cOS/${from}.img`), join(mounted.path, `cOS/${to}.img`));
     }
