@@ -1,8 +1,8 @@
 /** Keeping more than the two systems that boot entries lead to (`--keep`): the one that would be given up gets a name of its own. */
 import { messageOf } from "../base/errors.ts";
 import type { ImageRecord } from "../formats/record.ts";
-import { keptPath, readKept } from "../state/kept.ts";
-import { IMAGE_DIRECTORY, imagePath } from "../state/slots.ts";
+import { keptPath, linkKept, readKept } from "../state/kept.ts";
+import { imagePath } from "../state/slots.ts";
 import type { Slot } from "../state/switch.ts";
 import { removeIfThere } from "../system/plain-files.ts";
 import type { Session, View } from "./session.ts";
@@ -22,7 +22,7 @@ export async function keepLost(session: Session, view: View, keeps: Slot, keep: 
   if (keep <= LEAST_KEPT || image?.uuid === undefined || known?.boot !== "good") return nothing;
   if (id === view.slots.names[keeps] || readKept(kernel, fd).some(({ uuid }) => uuid === image.uuid)) return nothing;
   const path = keptPath(image.uuid);
-  kernel.linkat(fd, imagePath(lost), fd, path);
+  linkKept(kernel, fd, imagePath(lost), path);
   await session.checkpoint();
   return async () => {
     removeIfThere(kernel, fd, path);
@@ -53,7 +53,7 @@ async function removeOthers(session: Session, keep: number): Promise<void> {
   const age = ({ uuid }: { uuid: string }) => record.record.images[uuid]?.installedAt ?? "";
   const others = kept.filter(({ id }) => !inSlot.has(id)).sort((a, b) => age(b).localeCompare(age(a)));
   const gone = [...kept.filter(({ id }) => inSlot.has(id)), ...others.slice(Math.max(keep - LEAST_KEPT, 0))];
-  for (const { file } of gone) kernel.unlinkat(fd, `${IMAGE_DIRECTORY}/${file}`);
+  for (const { path } of gone) kernel.unlinkat(fd, path);
   if (gone.length > 0) await session.checkpoint();
 }
 

@@ -1,7 +1,7 @@
 /** `cos pin`: a system keeps a name of its own, so that no upgrade, rollback or reset gives it up. */
 import { CosError } from "../base/errors.ts";
 import type { Events } from "../base/events.ts";
-import { keptPath, readKept } from "../state/kept.ts";
+import { keptPath, linkKept, readKept } from "../state/kept.ts";
 import { imagePath } from "../state/slots.ts";
 import { removeIfThere } from "../system/plain-files.ts";
 import type { System } from "../system/system.ts";
@@ -31,7 +31,7 @@ export async function pin(system: System, { of, remove, ...options }: PinSetting
   if (changed) {
     if (!remove) {
       // Its other names stay until this one is there: a cut between leaves it with both.
-      kernel.linkat(fd, path, fd, pinned);
+      linkKept(kernel, fd, path, pinned);
       removeIfThere(kernel, fd, kept);
     } else if (inSlot) kernel.unlinkat(fd, pinned);
     else {

@@ -5,7 +5,7 @@ import { marksItself } from "../boot/marks-itself.ts";
 import type { Events } from "../base/events.ts";
 import { withImageTree } from "../image/mount.ts";
 import { type KeptImage, readKept } from "../state/kept.ts";
-import { IMAGE_DIRECTORY, imagePath } from "../state/slots.ts";
+import { imagePath } from "../state/slots.ts";
 import { planSwitch, slotToKeep } from "../state/switch.ts";
 import { O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
@@ -44,7 +44,7 @@ export async function switchTo(
   const marks = inspect(session, target), known = view.record.record.images[target.uuid];
   refuseBadSystem(view, known, settings.retryBad);
   signal.throwIfAborted();
-  kernel.linkat(fd, `${IMAGE_DIRECTORY}/${target.file}`, fd, imagePath("transition"));
+  kernel.linkat(fd, target.path, fd, imagePath("transition"));
   try {
     await session.checkpoint();
     const ready = session.look(),
@@ -98,11 +98,11 @@ function chosen(view: View, all: readonly KeptImage[], to: string): KeptImage {
 }
 
 /** A system that lost its kernel must not become the default, whoever wants it. Returns whether it marks itself good. */
-function inspect({ system: { kernel, pid }, partition }: Session, { file }: KeptImage): boolean {
-  const fd = kernel.openat(partition.fd, `${IMAGE_DIRECTORY}/${file}`, O_RDONLY | O_NOFOLLOW);
+function inspect({ system: { kernel, pid }, partition }: Session, { path }: KeptImage): boolean {
+  const fd = kernel.openat(partition.fd, path, O_RDONLY | O_NOFOLLOW);
   try {
     return withImageTree(kernel, pid, fd, (tree) => {
-      checkBootFiles(tree, file);
+      checkBootFiles(tree, path);
       return marksItself(kernel, tree);
     });
   } finally {

@@ -63,8 +63,10 @@ Deno.test("a recovery system that a cut has left under its second name is the ro
     await using state = await mount(machine.state);
     await using mounted = await mount(recovery, "rw");
     Deno.mkdirSync(join(mounted.path, "cOS"), { recursive: true });
-    for (const [from, to] of [["passive", "recovery-old"], ["active", "recovery"]]) {
-      Deno.copyFileSync(join(state.path, `cOS/${from}.img`), join(mounted.path, `cOS/${to}.img`));
+    for (const [from, to, uuid] of [["passive", "recovery-old", old], ["active", "recovery", fresh]] as const) {
+      const image = join(mounted.path, `cOS/${to}.img`);
+      Deno.copyFileSync(join(state.path, `cOS/${from}.img`), image);
+      await run("tune2fs", ["-f", "-U", uuid, image]);
     }
   }
   const entry = "cos-img/filename=/cOS/recovery.img";

@@ -131,7 +131,10 @@ async function look(machine: LabMachine): Promise<Snapshot> {
   const directory = join(state.path, "cOS");
   const found: Snapshot = { files: [], images: {}, variables: "" };
   try {
-    found.files = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+    const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+    found.files = names(directory).flatMap((name) =>
+      name === "kept" ? names(join(directory, name)).map((kept) => `${name}/${kept}`) : name
+    );
   } catch (thrown) {
     if (!(thrown instanceof Deno.errors.NotFound)) throw thrown;
     return NONE;
@@ -307,7 +310,7 @@ for (const scenario of SCENARIOS) {
           } else {
             // No entry leads to a kept one, whatever its label is.
             const comparable = ({ images, variables }: Snapshot) =>
-              JSON.stringify({ images, variables }, (key, value) => key.startsWith("kept-") ? value.ino : value);
+              JSON.stringify({ images, variables }, (key, value) => key.startsWith("kept/") ? value.ino : value);
             if (comparable(after) !== comparable(before)) {
               faults.push(
                 after.images["active.img"]?.version === scenario.done.active
@@ -323,7 +326,7 @@ for (const scenario of SCENARIOS) {
             faults.push(`REPAIR FAILS ${repaired.err}`);
           }
           const mended = await look(machine);
-          const names = Object.keys(mended.images).sort(), isKept = (name: string) => name.startsWith("kept-");
+          const names = Object.keys(mended.images).sort(), isKept = (name: string) => name.startsWith("kept/");
           const slots = names.filter((name) => !(isKept(name) && before.files.includes(name))).join(" ");
           if (before.files.length > 0 && slots !== "active.img passive.img") faults.push(`AFTER REPAIR ${names}`);
           if (mended.images["active.img"] !== undefined && mended.images["active.img"].label !== "COS_ACTIVE") {

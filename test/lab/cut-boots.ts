@@ -56,7 +56,7 @@ function rootOf(
   known: (digest: string | undefined) => KnownImage | undefined,
 ): KnownImage | undefined {
   if (by === "name") return known(linux.get(`${slot}.img`)?.digest);
-  const images = [...linux].filter(([name]) => name.endsWith(".img"))
+  const images = [...linux].filter(([name]) => /^[^/]+\.img$/.test(name))
     .map(([name, { ino, uuid, digest }]) => ({ file: `/cOS/${name}`, ino, uuid, digest }));
   const request = { uuid: grub[slot].uuid, file: `/cOS/${slot}.img`, counted: false };
   // One that does not mount is passed over; a slot's name never leads to such a one, and that is checked elsewhere.

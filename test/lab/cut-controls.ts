@@ -7,6 +7,7 @@ import {
   copyFileSync,
   fsyncSync,
   linkSync,
+  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -104,7 +105,8 @@ export const CONTROLS: readonly Control[] = [
     finds: /^nothing is called pinned v1/,
     steps: (cOS) => {
       const passive = join(cOS, "passive.img");
-      linkSync(passive, join(cOS, `pinned-${uuidOf(readFileSync(passive))}.img`));
+      mkdirSync(join(cOS, "kept"));
+      linkSync(passive, join(cOS, `kept/pinned-${uuidOf(readFileSync(passive))}.img`));
     },
   },
 ];

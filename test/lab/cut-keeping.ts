@@ -16,7 +16,7 @@ export interface Keeping {
 export const NOTHING_KEPT: Keeping = { stays: [], pinned: [], after: [] };
 
 /** The names of such systems in `cOS`. */
-export const KEPT_FILE = /^(kept|pinned)-(.+)\.img$/;
+export const KEPT_FILE = /^kept\/(kept|pinned)-(.+)\.img$/;
 
 /** @param files what Linux finds, or what a repair has made of that. */
 export function keptProblems(

@@ -51,7 +51,7 @@ export interface LinuxFile {
   uuid?: string;
 }
 
-/** Files of `cOS` by name. */
+/** Files of `cOS` by name; those of `cOS/kept` with that before it. */
 export type LinuxFiles = Map<string, LinuxFile>;
 
 const kernel = new LinuxKernel();
@@ -85,7 +85,9 @@ export function filesOf(state: string): LinuxFiles {
   const files: LinuxFiles = new Map(), seen = new Map<number, LinuxFile>();
   const directory = join(state, "cOS");
   if (!existsSync(directory)) return files;
-  for (const name of readdirSync(directory).sort()) {
+  const kept = existsSync(join(directory, "kept")) ? readdirSync(join(directory, "kept")) : [];
+  const names = readdirSync(directory).filter((name) => name !== "kept");
+  for (const name of [...names, ...kept.map((name) => `kept/${name}`)].sort()) {
     const path = join(directory, name), { ino } = lstatSync(path);
     let file = seen.get(ino);
     if (file === undefined) {

@@ -18,27 +18,27 @@ function problems(linux: Record<string, string>, keeping: Partial<Keeping>, mome
 
 Deno.test("a system that stays has any name at every cut, one that is pinned its own", () => {
   const stays = ["v1", "v2"];
-  for (const name of ["passive", "spare", "kept-v1", "pinned-v1"]) {
+  for (const name of ["passive", "spare", "kept/kept-v1", "kept/pinned-v1"]) {
     assert.deepEqual(problems({ active: "v2", [name]: "v1" }, { stays }), [], name);
   }
   assert.deepEqual(problems({ active: "v2" }, { stays }), ["v1 is gone"]);
   const pinned = ["v1"];
-  assert.deepEqual(problems({ active: "v2", "pinned-v1": "v1" }, { pinned }), []);
-  assert.deepEqual(problems({ active: "v2", "kept-v1": "v1" }, { pinned }), ["nothing is called pinned v1"]);
+  assert.deepEqual(problems({ active: "v2", "kept/pinned-v1": "v1" }, { pinned }), []);
+  assert.deepEqual(problems({ active: "v2", "kept/kept-v1": "v1" }, { pinned }), ["nothing is called pinned v1"]);
 });
 
 Deno.test("what has such a name is whole, and called by its own UUID", () => {
-  assert.deepEqual(problems({ active: "v2", "kept-v1": "half" }, {}), ["a kept system is damaged"]);
-  assert.deepEqual(problems({ active: "v2", "pinned-v1": "v2" }, {}), ["v2 is pinned by the UUID of another"]);
+  assert.deepEqual(problems({ active: "v2", "kept/kept-v1": "half" }, {}), ["a kept system is damaged"]);
+  assert.deepEqual(problems({ active: "v2", "kept/pinned-v1": "v2" }, {}), ["v2 is pinned by the UUID of another"]);
 });
 
 Deno.test("a pin holds from the moment that it is said to be done; in the end there are the names that are promised", () => {
   const after = ["kept v1", "pinned v2"], none = { active: "v2", passive: "v1" };
   assert.deepEqual(problems(none, { after }), []);
   assert.deepEqual(problems(none, { after }, ENDED), ["nothing is called pinned v2"]);
-  assert.deepEqual(problems({ ...none, "kept-v1": "v1", "pinned-v2": "v2" }, { after }, LAST), []);
+  assert.deepEqual(problems({ ...none, "kept/kept-v1": "v1", "kept/pinned-v2": "v2" }, { after }, LAST), []);
   assert.deepEqual(problems(none, { after }, LAST), ["nothing is called kept v1", "nothing is called pinned v2"]);
-  const more = { ...none, "kept-v1": "v1" };
+  const more = { ...none, "kept/kept-v1": "v1" };
   assert.deepEqual(problems(more, {}, ENDED), []);
   assert.deepEqual(problems(more, {}, LAST), ["there is kept v1, though the operation has ended"]);
 });
