@@ -4,7 +4,7 @@
  */
 import { parseRecord } from "../../lib/formats/record.ts";
 import { rootCandidates } from "../../lib/machine/root-image.ts";
-import { RECOVERY_IMAGE_LABEL } from "../../lib/operations/recovery-system.ts";
+import { USUAL_LABELS } from "../../lib/base/labels.ts";
 import type { KnownImage } from "./cut-boots.ts";
 import type { CheckOptions, Verdict } from "./cut-check.ts";
 import { beginningOf, PARTITIONS, type RecoveryKind } from "./cut-recovery.ts";
@@ -161,7 +161,7 @@ export class RecoveryChecker implements AsyncDisposable {
     const { recovery: { file } } = this.#options, found = files.get(file);
     if (found === undefined || !file.endsWith(".img")) return [];
     const problems = await this.#images.problems(found);
-    return found.label === RECOVERY_IMAGE_LABEL ? problems : [...problems, `${file} is labelled ${found.label}`];
+    return found.label === USUAL_LABELS.system ? problems : [...problems, `${file} is labelled ${found.label}`];
   }
 
   #grubProblems({ boot }: GrubImage, last: boolean): string[] {

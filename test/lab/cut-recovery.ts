@@ -4,7 +4,7 @@
  */
 import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { RECOVERY_LABEL } from "../../lib/machine/state-partition.ts";
+import { USUAL_LABELS } from "../../lib/base/labels.ts";
 import type { KnownImage } from "./cut-boots.ts";
 import { knownImage, midway } from "./cut-disks.ts";
 import { fileName, type Recorder, running } from "./cut-recorder.ts";
@@ -134,7 +134,7 @@ async function twoPartitions(lab: CutLab, state: string): Promise<string> {
   await using loop = await attach(path, ["--partscan"]);
   await using opened = await openPartitions(loop.device, PARTITIONS);
   await Deno.writeFile(opened.partitions.state, bytes);
-  await labFilesystem(lab.filesystem, opened.partitions.recovery, RECOVERY_LABEL);
+  await labFilesystem(lab.filesystem, opened.partitions.recovery, USUAL_LABELS.recovery);
   return path;
 }
 
