@@ -23,6 +23,9 @@ export interface VmMachine {
   offline(...words: string[]): Promise<void>;
 }
 
+/** What an entry of the boot menu starts. */
+export type Image = "active" | "passive" | "recovery";
+
 export interface BootOptions {
   /** Where each write and flush is recorded. */
   writeLog?: string;
@@ -42,6 +45,8 @@ export interface Guest extends AsyncDisposable {
   bootStatus(): Promise<BootStatus>;
   /** Ends with a restart, in order. */
   reboot(): Promise<void>;
+  /** The same, by `cos reboot --into ENTRY`. */
+  rebootInto(entry: Image): Promise<void>;
 }
 
 /** @param directory for the disk and what each boot says: `1.log`, `2.log`, … */
@@ -105,6 +110,13 @@ function guest(lab: VmLab, power: Powered, up: Up): Guest {
       power.run("sync; reboot -f").catch(() => {});
       assert.equal(await power.ended(), "guest-reset");
     },
+    rebootInto: async (entry) => {
+      const answer = power.run(`cos reboot --into ${entry}`);
+      answer.catch(() => {});
+      const first = await Promise.race([power.ended(), answer]);
+      if (typeof first !== "string") assert.fail(`it does not restart: ${first.err}${first.out}`);
+      assert.equal(first, "guest-reset");
+    },
     [Symbol.asyncDispose]: () => power[Symbol.asyncDispose](),
   };
 }
@@ -114,7 +126,7 @@ export function assertRuns(
   { lab }: VmMachine,
   { up }: Guest,
   tag: VmTag,
-  image: "active" | "passive" | "recovery",
+  image: Image,
 ): void {
   const kernel = lab.kernels[tag === "v1" ? "v1" : "v2"];
   const { version, kernel: running, image: from } = up;

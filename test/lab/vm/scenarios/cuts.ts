@@ -17,7 +17,7 @@ import { run } from "../../run.ts";
 import { type LogEntry, parseWriteLog, positionIn } from "../../write-log.ts";
 import { versionOf, type VmTag } from "../images.ts";
 import { type Guest, slotsOf, type VmMachine } from "../machine.ts";
-import type { Written } from "../qemu.ts";
+import type { Powered, Written } from "../qemu.ts";
 import { bootChecked, bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
 
 const CUTS = 20;
@@ -32,10 +32,7 @@ export const cutUpgrades: Scenario = {
     let whole: Written;
     {
       await using v1 = await bootInto(machine, "v1", "active");
-      const before = await v1.power.written();
-      await v1.upgrade("v2");
-      const after = await v1.power.written();
-      whole = { bytes: after.bytes - before.bytes, flushes: after.flushes - before.flushes };
+      whole = await writtenBy(v1.power, () => v1.upgrade("v2"));
       await v1.reboot();
     }
     let switched = 0, ran: string | undefined;
@@ -43,23 +40,18 @@ export const cutUpgrades: Scenario = {
       await using guest = await bootWhole(machine);
       if (ran !== undefined && guest.up.version !== ran) switched++;
       ran = guest.up.version;
-      // Half of them anywhere in the writing, half of them where the disk is told to keep what it has: at the switch, too.
-      const after = cut % 2 === 0
-        ? { bytes: random.next(whole.bytes), flushes: 0 }
-        : { bytes: 0, flushes: random.next(whole.flushes + 1) };
-      await cutDuring(guest, await freshTag(guest), after);
+      const tag = await freshTag(guest);
+      await cutDuring(guest.power, () => guest.upgrade(tag, "--allow-downgrade"), momentIn(whole, cut, random));
     }
     await using guest = await bootWhole(machine);
     if (guest.up.version !== ran) switched++;
     await guest.upgrade(await freshTag(guest), "--allow-downgrade");
-    return `${
-      whole.bytes >> 20
-    } MiB and ${whole.flushes} flushes an upgrade; ${switched} of ${CUTS} came after the switch`;
+    return `${inWords(whole)} an upgrade; ${switched} of ${CUTS} came after the switch`;
   },
 };
 
 /** Whatever is there comes up, is a system that was installed, and says that it is good. */
-const bootWhole = (machine: VmMachine) =>
+export const bootWhole = (machine: VmMachine) =>
   bootChecked(machine, async (guest) => {
     const { version, image } = guest.up;
     assert.ok(GOOD.some((tag) => versionOf(tag) === version), `${version} came up`);
@@ -78,22 +70,44 @@ async function freshTag(guest: Guest): Promise<VmTag> {
   return tag;
 }
 
-/** Takes the power away when the disk has taken so much since the upgrade began, or when it is through. Throws where it fails before. */
+/** What the disk takes while that is done. */
+export async function writtenBy(power: Pick<Powered, "written">, work: () => Promise<unknown>): Promise<Written> {
+  const before = await power.written();
+  await work();
+  const after = await power.written();
+  return { bytes: after.bytes - before.bytes, flushes: after.flushes - before.flushes };
+}
+
+export const inWords = ({ bytes, flushes }: Written) => `${bytes >> 20} MiB and ${flushes} flushes`;
+
+/** Half of them anywhere in the writing, half of them where the disk is told to keep what it has: at the switch, too. */
+export function momentIn(whole: Written, cut: number, random: Random): Written {
+  return cut % 2 === 0
+    ? { bytes: random.next(whole.bytes), flushes: 0 }
+    : { bytes: 0, flushes: random.next(whole.flushes + 1) };
+}
+
+/**
+ * Takes the power away when the disk has taken so much since the work began, or when that is through. Throws where it fails
+ * before. Returns whether it was through.
+ */
 export async function cutDuring(
-  { power, upgrade }: { power: Pick<Guest["power"], "written" | "cut">; upgrade: Guest["upgrade"] },
-  tag: VmTag,
+  power: Pick<Powered, "written" | "cut">,
+  work: () => Promise<unknown>,
   after: Written,
-): Promise<void> {
+): Promise<boolean> {
   const begin = await power.written();
   let through = false, failure: unknown;
   // Without power it fails, whether it was through or not; nobody asks it then.
-  void upgrade(tag, "--allow-downgrade").then(() => through = true, (error) => failure = error);
+  void work().then(() => through = true, (error) => failure = error);
   for (;;) {
     const { bytes, flushes } = await power.written();
     if (failure !== undefined) throw failure;
     if (through || bytes - begin.bytes >= after.bytes && flushes - begin.flushes >= after.flushes) break;
   }
+  const wasThrough = through;
   await power.cut();
+  return wasThrough;
 }
 
 export const cutRollback: Scenario = {

@@ -47,8 +47,35 @@ export const fromRecovery: Scenario = {
   },
 };
 
+export const upgradesRecovery: Scenario = {
+  name: "recovery-upgrade",
+  needs: ["v2"],
+  shows: "v1 makes v2 its recovery system, from a registry; that starts once, all of it, and v1 starts after it",
+  run: async (machine) => {
+    await installRecovery(machine);
+    const before = ["active: 1.0.0 good, running", "passive: the same"];
+    {
+      await using v1 = await bootInto(machine, "v1", "active");
+      assert.deepEqual(slotsOf(await v1.status()), before);
+      await v1.upgrade("v2", "--recovery");
+      assert.deepEqual(slotsOf(await v1.status()), before);
+      await v1.rebootInto("recovery");
+    }
+    {
+      await using v2 = await bootInto(machine, "v2", "recovery");
+      const image = machine.lab.reference("v2", "guest");
+      const refused = await v2.cos("upgrade", "--recovery", image, "--plain-http", "--no-verify");
+      assert.equal(refused.status, 37, refused.err);
+      await v2.reboot();
+    }
+    await using v1 = await bootInto(machine, "v1", "active");
+    assert.doesNotMatch(v1.up.cmdline, /cos\.tries_left|upgrade_failure/);
+    assert.deepEqual(slotsOf(await v1.status()), before);
+  },
+};
+
 /** As installers do it: the first system, in a filesystem of its own. */
-async function installRecovery(machine: VmMachine): Promise<void> {
+export async function installRecovery(machine: VmMachine): Promise<void> {
   await machine.whileOff(async ({ partitions }) => {
     await using state = await mount(partitions.state, "ro");
     await using recovery = await mount(partitions.recovery, "rw");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { mount } from "../../disk.ts";
 import { versionOf, type VmTag } from "../images.ts";
-import { assertRuns, type BootOptions, type Guest, slotsOf, type VmMachine } from "../machine.ts";
+import { assertRuns, type BootOptions, type Guest, type Image, slotsOf, type VmMachine } from "../machine.ts";
 
 export interface Scenario {
   name: string;
@@ -19,7 +19,7 @@ export interface Scenario {
 export async function bootInto(
   machine: VmMachine,
   tag: VmTag,
-  image: "active" | "passive" | "recovery",
+  image: Image,
   options?: BootOptions,
 ): Promise<Guest> {
   return await bootChecked(machine, (guest) => assertRuns(machine, guest, tag, image), options);
