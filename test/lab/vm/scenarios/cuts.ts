@@ -1,23 +1,14 @@
 /** Cuts of the power: of an upgrade in the guest at moments by chance, and of a rollback at every step. */
 import assert from "node:assert/strict";
-import {
-  closeSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
-import { dirname, join } from "node:path";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { imageLabel, mount, type OpenDisk } from "../../disk.ts";
 import { Random } from "../../random.ts";
 import { run } from "../../run.ts";
-import { type LogEntry, parseWriteLog, positionIn } from "../../write-log.ts";
 import { versionOf, type VmTag } from "../images.ts";
 import { type Guest, slotsOf, type VmMachine } from "../machine.ts";
-import type { Powered, Written } from "../qemu.ts";
+import type { Written } from "../qemu.ts";
+import { record } from "../recorded.ts";
 import { bootChecked, bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
 
 const CUTS = 20;
@@ -32,7 +23,10 @@ export const cutUpgrades: Scenario = {
     let whole: Written;
     {
       await using v1 = await bootInto(machine, "v1", "active");
-      whole = await writtenBy(v1.power, () => v1.upgrade("v2"));
+      const before = await v1.power.written();
+      await v1.upgrade("v2");
+      const after = await v1.power.written();
+      whole = { bytes: after.bytes - before.bytes, flushes: after.flushes - before.flushes };
       await v1.reboot();
     }
     let switched = 0, ran: string | undefined;
@@ -40,13 +34,18 @@ export const cutUpgrades: Scenario = {
       await using guest = await bootWhole(machine);
       if (ran !== undefined && guest.up.version !== ran) switched++;
       ran = guest.up.version;
-      const tag = await freshTag(guest);
-      await cutDuring(guest.power, () => guest.upgrade(tag, "--allow-downgrade"), momentIn(whole, cut, random));
+      // Half of them anywhere in the writing, half of them where the disk is told to keep what it has: at the switch, too.
+      const after = cut % 2 === 0
+        ? { bytes: random.next(whole.bytes), flushes: 0 }
+        : { bytes: 0, flushes: random.next(whole.flushes + 1) };
+      await cutDuring(guest, await freshTag(guest), after);
     }
     await using guest = await bootWhole(machine);
     if (guest.up.version !== ran) switched++;
     await guest.upgrade(await freshTag(guest), "--allow-downgrade");
-    return `${inWords(whole)} an upgrade; ${switched} of ${CUTS} came after the switch`;
+    return `${
+      whole.bytes >> 20
+    } MiB and ${whole.flushes} flushes an upgrade; ${switched} of ${CUTS} came after the switch`;
   },
 };
 
@@ -70,44 +69,22 @@ async function freshTag(guest: Guest): Promise<VmTag> {
   return tag;
 }
 
-/** What the disk takes while that is done. */
-export async function writtenBy(power: Pick<Powered, "written">, work: () => Promise<unknown>): Promise<Written> {
-  const before = await power.written();
-  await work();
-  const after = await power.written();
-  return { bytes: after.bytes - before.bytes, flushes: after.flushes - before.flushes };
-}
-
-export const inWords = ({ bytes, flushes }: Written) => `${bytes >> 20} MiB and ${flushes} flushes`;
-
-/** Half of them anywhere in the writing, half of them where the disk is told to keep what it has: at the switch, too. */
-export function momentIn(whole: Written, cut: number, random: Random): Written {
-  return cut % 2 === 0
-    ? { bytes: random.next(whole.bytes), flushes: 0 }
-    : { bytes: 0, flushes: random.next(whole.flushes + 1) };
-}
-
-/**
- * Takes the power away when the disk has taken so much since the work began, or when that is through. Throws where it fails
- * before. Returns whether it was through.
- */
+/** Takes the power away when the disk has taken so much since the upgrade began, or when it is through. Throws where it fails before. */
 export async function cutDuring(
-  power: Pick<Powered, "written" | "cut">,
-  work: () => Promise<unknown>,
+  { power, upgrade }: { power: Pick<Guest["power"], "written" | "cut">; upgrade: Guest["upgrade"] },
+  tag: VmTag,
   after: Written,
-): Promise<boolean> {
+): Promise<void> {
   const begin = await power.written();
   let through = false, failure: unknown;
   // Without power it fails, whether it was through or not; nobody asks it then.
-  void work().then(() => through = true, (error) => failure = error);
+  void upgrade(tag, "--allow-downgrade").then(() => through = true, (error) => failure = error);
   for (;;) {
     const { bytes, flushes } = await power.written();
     if (failure !== undefined) throw failure;
     if (through || bytes - begin.bytes >= after.bytes && flushes - begin.flushes >= after.flushes) break;
   }
-  const wasThrough = through;
   await power.cut();
-  return wasThrough;
 }
 
 export const cutRollback: Scenario = {
@@ -118,53 +95,30 @@ export const cutRollback: Scenario = {
   run: async (machine) => {
     await upgradeOffline(machine, "panics", "--try");
     await machine.bootFails();
-    const directory = dirname(machine.disk), base = join(directory, "base.raw");
-    await run("cp", ["--sparse=always", machine.disk, base]);
-    const steps = await recordRollback(machine, join(directory, "writes"));
+    const { flushes, cutAt } = await record(
+      machine,
+      (options) => bootInto(machine, "v1", "passive", options),
+      (fallback) => fallback.must("rollback"),
+    );
+    assert.ok(flushes.length > 3, `only ${flushes.length} flushes`);
     let seen = "", booted = 0;
-    for (const [i, log] of steps.entries()) {
-      await restore(base, log, machine.disk);
+    for (const [i, moment] of flushes.entries()) {
+      await cutAt(moment);
       const found = await machine.whileOff(bothViews);
       if (found === seen) continue;
       seen = found;
       booted++;
       // The look has replayed the journal.
-      await restore(base, log, machine.disk);
+      await cutAt(moment);
       try {
         await bootAndRollBack(machine);
       } catch (error) {
-        throw new Error(`Cut at step ${i + 1} of ${steps.length}: ${error instanceof Error ? error.message : error}`);
+        throw new Error(`Cut at step ${i + 1} of ${flushes.length}: ${error instanceof Error ? error.message : error}`);
       }
     }
-    return `${steps.length} flushes, after which ${booted} things were to be seen in turn`;
+    return `${flushes.length} flushes, after which ${booted} things were to be seen in turn`;
   },
 };
-
-/** What the disk has taken by each flush of a rollback, from the power-on before it. */
-async function recordRollback(machine: VmMachine, writeLog: string): Promise<LogEntry[][]> {
-  writeFileSync(writeLog, "");
-  let begin: number, end: number;
-  {
-    await using fallback = await bootInto(machine, "v1", "passive", { writeLog });
-    begin = positionIn(writeLog);
-    await fallback.must("rollback");
-    end = positionIn(writeLog);
-    await fallback.power.cut();
-  }
-  const bytes = readFileSync(writeLog), all = parseWriteLog(bytes, end), first = parseWriteLog(bytes, begin).length;
-  const steps: LogEntry[][] = [];
-  let written = false;
-  for (const [i, entry] of all.entries()) {
-    if (i < first) continue;
-    if (entry.do === "write") written = true;
-    else if (written) {
-      steps.push(all.slice(0, i));
-      written = false;
-    }
-  }
-  assert.ok(steps.length > 3, `only ${steps.length} steps`);
-  return steps;
-}
 
 /** All that the next boot goes by, as GRUB finds it (without the journal) and as Linux does. */
 async function bothViews({ partitions: { state } }: OpenDisk): Promise<string> {
@@ -183,15 +137,6 @@ async function bothViews({ partitions: { state } }: OpenDisk): Promise<string> {
     linux.sort(),
     readFileSync(join(mounted.path, "boot_assessment"), "utf8"),
   ]);
-}
-
-async function restore(base: string, log: readonly LogEntry[], disk: string): Promise<void> {
-  const made = `${disk}.new`;
-  await run("cp", ["--sparse=always", base, made]);
-  const fd = openSync(made, "r+");
-  for (const entry of log) if (entry.do === "write") writeSync(fd, entry.data, 0, entry.data.length, entry.offset);
-  closeSync(fd);
-  renameSync(made, disk);
 }
 
 async function bootAndRollBack(machine: VmMachine): Promise<void> {

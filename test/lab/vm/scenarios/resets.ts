@@ -1,13 +1,13 @@
 /** Resets of a machine from its own recovery system, and cuts of the power in them. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { mount } from "../../disk.ts";
 import { Random } from "../../random.ts";
 import { run } from "../../run.ts";
 import { assertRuns, type Guest, slotsOf, type VmMachine } from "../machine.ts";
-import type { Written } from "../qemu.ts";
-import { bootWhole, cutDuring, inWords, momentIn, writtenBy } from "./cuts.ts";
+import { record, type Recording } from "../recorded.ts";
+import { bootWhole } from "./cuts.ts";
 import { installRecovery } from "./entries.ts";
 import { bootChecked, bootInto, type Scenario, upgradeOffline } from "./scenario.ts";
 
@@ -37,8 +37,8 @@ export const resets: Scenario = {
       await v1.reboot();
     }
     await using v2 = await bootInto(machine, "v2", "active");
-    const words = v2.up.cmdline.split(" ");
-    assert.ok(words.includes("cos.tries_left=2") && words.includes(OWN_WORD), v2.up.cmdline);
+    assertHasOwnWord(v2);
+    assert.match(v2.up.cmdline, /(^| )cos\.tries_left=2( |$)/);
     const status = await v2.status();
     assert.deepEqual(slotsOf(status), ["active: 2.0.0 good, running", "passive: 1.0.0 good"]);
     assert.equal(status.tries, "");
@@ -49,34 +49,45 @@ export const cutResets: Scenario = {
   name: "reset-cut",
   needs: ["v2"],
   shows:
-    `the power goes at ${CUTS} moments of a reset: each time a whole system comes up, and another reset from its recovery system succeeds`,
+    `the power goes at ${CUTS} moments of a reset: each time a whole system comes up by itself, and another reset from the recovery system succeeds`,
   run: async (machine, seed) => {
-    const random = new Random(seed), base = join(dirname(machine.disk), "base.raw");
     await used(machine);
-    await run("cp", ["--sparse=always", machine.disk, base]);
-    const whole = await resetWhole(machine), came: string[] = [];
-    for (let cut = 0; cut < CUTS; cut++) {
-      await run("cp", ["--sparse=always", base, machine.disk]);
-      const after = momentIn(whole, cut, random);
-      let through: boolean;
-      {
-        await using recovery = await bootInto(machine, "v1", "recovery");
-        through = await cutDuring(recovery.power, () => recovery.must(...RESET), after);
-      }
+    const recording = await record(
+      machine,
+      (options) => bootInto(machine, "v1", "recovery", options),
+      (recovery) => recovery.must(...RESET),
+    );
+    const { begin, end, flushes, bytes, cutAt } = recording, came: string[] = [];
+    for (const moment of moments(recording, new Random(seed))) {
+      const where = `at ${moment - begin} of ${end - begin}`;
+      await cutAt(moment);
       try {
         {
           await using guest = await bootWhole(machine);
-          came.push(`${guest.up.version}${through ? " (through)" : ""}`);
+          came.push(`${where} ${guest.up.version}`);
+          assertHasOwnWord(guest);
           await guest.rebootInto("recovery");
         }
-        await resetWhole(machine);
+        await resetAgain(machine);
       } catch (error) {
-        throw new Error(`Cut after ${inWords(after)}: ${error instanceof Error ? error.message : error}`);
+        throw new Error(`Cut ${where}: ${error instanceof Error ? error.message : error}`);
       }
     }
-    return `${inWords(whole)} a reset; then came up: ${came.join(", ")}`;
+    await using _ = await bootReset(machine);
+    return `${bytes >> 20} MiB and ${flushes.length} flushes; came up after a cut ${came.join(", ")}`;
   },
 };
+
+/** One anywhere in the writing of the image, and one in each part of the flushes, of equal size: before, in and after the switch. */
+function moments({ begin, end, flushes }: Recording, random: Random): number[] {
+  const bound = (part: number) => Math.floor(part * flushes.length / (CUTS - 1));
+  assert.ok(bound(1) > 0, `only ${flushes.length} flushes`);
+  const atFlushes = Array.from(
+    { length: CUTS - 1 },
+    (_, part) => flushes[bound(part) + random.next(bound(part + 1) - bound(part))] ?? end,
+  );
+  return [begin + random.next(end - begin), ...atFlushes];
+}
 
 /** A machine that runs v2 and has been used: data, and words of the operator's. It is off, and starts its recovery system next. */
 async function used(machine: VmMachine): Promise<string> {
@@ -102,31 +113,34 @@ sync`);
   return variables;
 }
 
+const assertHasOwnWord = ({ up: { cmdline } }: Guest) => assert.ok(cmdline.split(" ").includes(OWN_WORD), cmdline);
+
 const menuVariables = (guest: Guest) => guest.shell("cat /run/initramfs/cos-state/grub_oem_env");
 
-/** From the recovery system that starts now. Returns what the disk has taken. */
-async function resetWhole(machine: VmMachine): Promise<Written> {
-  let written: Written;
-  {
-    await using recovery = await bootInto(machine, "v1", "recovery");
-    written = await writtenBy(recovery.power, () => recovery.must(...RESET));
-    await recovery.reboot();
-  }
-  await using v1 = await bootReset(machine);
-  await v1.reboot();
-  return written;
+/** From the recovery system that starts now. */
+async function resetAgain(machine: VmMachine): Promise<void> {
+  await using recovery = await bootInto(machine, "v1", "recovery");
+  await recovery.must(...RESET);
+  const { unfinished, slots: [active, passive] } = await recovery.status();
+  assert.deepEqual([active?.version, passive?.sameAsActive, unfinished], ["1.0.0", true, false]);
+  await assertEmptied(recovery);
+  await recovery.reboot();
+}
+
+async function assertEmptied(guest: Guest): Promise<void> {
+  const found = await guest.shell("cd /oem && find . && cd /usr/local && find .");
+  assert.equal(found, ".\n./lost+found\n".repeat(2));
 }
 
 /** Both systems are the recovery system, nothing is on trial, the data is gone. */
 async function bootReset(machine: VmMachine): Promise<Guest> {
   return await bootChecked(machine, async (v1) => {
     assertRuns(machine, v1, "v1", "active");
-    const words = v1.up.cmdline.split(" ");
-    assert.ok(words.includes(OWN_WORD), v1.up.cmdline);
+    assertHasOwnWord(v1);
     assert.doesNotMatch(v1.up.cmdline, /cos\.tries_left|upgrade_failure/);
     const status = await v1.status(), { tries, unfinished, record } = status;
     assert.deepEqual(slotsOf(status), ["active: 1.0.0 good, running", "passive: the same"]);
     assert.deepEqual({ tries, unfinished, record }, { tries: "", unfinished: false, record: "present" });
-    assert.equal(await v1.shell("cd /oem && find . && cd /usr/local && find ."), ".\n./lost+found\n.\n./lost+found\n");
+    await assertEmptied(v1);
   });
 }
