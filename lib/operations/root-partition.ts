@@ -19,7 +19,7 @@ export interface FoundPartition extends Disposable {
 const INTERVAL = 200;
 
 /**
- * The partition that holds the image with the UUID, else one with the file.
+ * The partition that holds the image with the UUID, and best of all the file too; else one with the file.
  * @param seconds how long devices are waited for. Throws `NOT_IMAGE_BASED`.
  */
 export async function findRootPartition(
@@ -35,9 +35,12 @@ export async function findRootPartition(
   const checked = new Set<string>();
   // Counted, not read from the clock: that one jumps when the driver of the machine's own clock appears.
   for (let waited = 0;; waited += INTERVAL) {
-    for (const label of labels) {
-      const found = await lookForIt(system, request, label, checked, events);
-      if (found !== undefined) return found;
+    // Older tools made the recovery system as a copy, with the same UUID: the partition of the entry's file comes first.
+    for (const both of request.uuid === undefined ? [false] : [true, false]) {
+      for (const label of labels) {
+        const found = await lookForIt(system, request, label, both, checked, events);
+        if (found !== undefined) return found;
+      }
     }
     if (waited >= seconds * 1000) break;
     if (waited === 0) {
@@ -52,11 +55,12 @@ export async function findRootPartition(
   );
 }
 
-/** Among the partitions with that label: two disks may both have one. */
+/** Among the partitions with that label: two disks may both have one. @param both it holds the file, and the image with the UUID. */
 async function lookForIt(
   system: System,
   request: RootRequest,
   label: string,
+  both: boolean,
   checked: Set<string>,
   events: Events,
 ): Promise<FoundPartition | undefined> {
@@ -72,8 +76,12 @@ async function lookForIt(
     const images = readImages(system.kernel, partition.fd, request.file);
     opened.push({ partition, images, [Symbol.dispose]: () => partition[Symbol.dispose]() });
   }
-  const has = (wanted: (image: RootImage) => boolean) => opened.find(({ images }) => images.some(wanted));
-  chosen = has(({ uuid }) => uuid !== undefined && uuid === request.uuid) ?? has(({ file }) => file === request.file);
+  const hasUuid = ({ images }: FoundPartition) =>
+    images.some(({ uuid }) => uuid !== undefined && uuid === request.uuid);
+  const hasFile = ({ images }: FoundPartition) => images.some(({ file }) => file === request.file);
+  chosen = both
+    ? opened.find((found) => hasUuid(found) && hasFile(found))
+    : opened.find(hasUuid) ?? opened.find(hasFile);
   return chosen;
 }
 

@@ -54,26 +54,37 @@ Deno.test("the image that the kernel came from is the root, whatever its name is
   assert.deepEqual([other.status, other.version, other.warnings], [0, "v2", ""]);
 });
 
+/** Copies images of the slots to the recovery partition, by the names that they have there. */
+async function withRecovery(machine: RoomMachine, images: Record<string, "active" | "passive">): Promise<void> {
+  await using state = await mount(machine.state);
+  await using mounted = await mount(machine.disk.partitions.recovery, "rw");
+  Deno.mkdirSync(join(mounted.path, "cOS"), { recursive: true });
+  for (const [name, slot] of Object.entries(images)) {
+    Deno.copyFileSync(join(state.path, `cOS/${slot}.img`), join(mounted.path, `cOS/${name}.img`));
+  }
+}
+
+const RECOVERY_ENTRY = "cos-img/filename=/cOS/recovery.img";
+
 Deno.test("a recovery system that a cut has left under its second name is the root where the kernel came from it", async () => {
   await using machine = await upgraded();
-  const { recovery } = machine.disk.partitions,
-    old = await machine.uuid("passive"),
-    fresh = await machine.uuid("active");
-  {
-    await using state = await mount(machine.state);
-    await using mounted = await mount(recovery, "rw");
-    Deno.mkdirSync(join(mounted.path, "cOS"), { recursive: true });
-    for (const [from, to, uuid] of [["passive", "recovery-old", old], ["active", "recovery", fresh]] as const) {
-      const image = join(mounted.path, `cOS/${to}.img`);
-      Deno.copyFileSync(join(state.path, `cOS/${from}.img`), image);
-      await run("tune2fs", ["-f", "-U", uuid, image]);
-    }
-  }
-  const entry = "cos-img/filename=/cOS/recovery.img";
-  assert.equal((await machine.mountRoot(`${entry} cos.image_uuid=${fresh}`)).version, "v2");
-  const { version, warnings } = await machine.mountRoot(`${entry} cos.image_uuid=${old}`);
+  const [old, fresh] = [await machine.uuid("passive"), await machine.uuid("active")];
+  await withRecovery(machine, { "recovery-old": "passive", recovery: "active" });
+  const kept = await machine.mountRoot(`${RECOVERY_ENTRY} cos.image_uuid=${fresh}`);
+  assert.equal(kept.said, `The root is /cOS/recovery.img on ${machine.disk.partitions.recovery}, filesystem ${fresh}.`);
+  const { version, said, warnings } = await machine.mountRoot(`${RECOVERY_ENTRY} cos.image_uuid=${old}`);
   assert.equal(version, "v1");
+  assert.equal(said, `The root is /cOS/recovery-old.img on ${machine.disk.partitions.recovery}, filesystem ${old}.`);
   assert.match(warnings, /The root is \/cOS\/recovery-old\.img, not \/cOS\/recovery\.img\./);
+});
+
+Deno.test("a slot's image and its copy on the recovery partition have one UUID: each entry has its own as the root", async () => {
+  await using machine = await upgraded();
+  const uuid = await machine.uuid("active"), { recovery } = machine.disk.partitions;
+  await withRecovery(machine, { recovery: "active" });
+  const said = async (entry: string) => (await machine.mountRoot(`${entry} cos.image_uuid=${uuid}`)).said;
+  assert.equal(await said(RECOVERY_ENTRY), `The root is /cOS/recovery.img on ${recovery}, filesystem ${uuid}.`);
+  assert.equal(await said(ENTRY), `The root is /cOS/active.img on ${machine.state}, filesystem ${uuid}.`);
 });
 
 Deno.test("without a UUID the image with this kernel's modules is the root", async () => {
