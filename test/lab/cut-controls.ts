@@ -100,6 +100,17 @@ export const CONTROLS: readonly Control[] = [
     steps: (cOS) => ownOrder(cOS, () => checkpointed(cOS)),
   },
   {
+    name: "kept systems have their names beside those of the slots",
+    on: ["xfs"], // it keeps a small directory in one sector, and a larger one in a block
+    finds: /^GRUB finds nothing to boot/,
+    steps: async (cOS) => {
+      for (let i = 0; i < 6; i++) {
+        linkSync(join(cOS, "passive.img"), join(cOS, `kept-${crypto.randomUUID()}.img`));
+        await checkpointed(cOS);
+      }
+    },
+  },
+  {
     name: "a system is pinned, and nothing is flushed",
     keeping: { stays: ["v1", "v2"], pinned: [], after: ["pinned v1"] },
     finds: /^nothing is called pinned v1/,
