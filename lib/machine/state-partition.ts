@@ -98,7 +98,7 @@ function openGiven(kernel: Kernel, given: string, write: boolean): StatePartitio
 
 /** A device that is mounted already is used where it is: a second mount could not differ in being read-only. */
 function openDevice(kernel: Kernel, name: string, device: string, write: boolean): StatePartition {
-  const all = mounts().filter((m) => m.device === device && m.root === "/");
+  const all = mounts().filter((m) => m.root === "/" && deviceOf(kernel, m) === device);
   // Where one of several can be written, nothing needs to be remounted.
   const mount = all.find((m) => !isReadOnly(m)) ?? all[0];
   if (mount !== undefined) return openMounted(kernel, mount.mountPoint, name, mount);
@@ -120,13 +120,25 @@ function openMounted(kernel: Kernel, directory: string, name: string, mount: Mou
   return {
     fd,
     name,
-    blockDevice: mount === undefined ? undefined : blockDeviceName(mount.device),
+    blockDevice: mount === undefined ? undefined : blockDeviceName(deviceOf(kernel, mount)),
     type: kernel.fstatfs(fd).type,
     mountPoint: mount?.mountPoint,
     mountOptions: mount?.options ?? [],
     readOnly: mount !== undefined && isReadOnly(mount),
     [Symbol.dispose]: () => kernel.close(fd),
   };
+}
+
+/** `major:minor` of the device below a mount. Those that btrfs tells are no device's: there it is what was mounted. */
+function deviceOf(kernel: Kernel, { device, type, source }: Mount): string {
+  if (type !== "btrfs") return device;
+  try {
+    const { mode, rdevMajor, rdevMinor } = kernel.statat(AT_FDCWD, byteStringOf(source), true);
+    return (mode & S_IFMT) === S_IFBLK ? `${rdevMajor}:${rdevMinor}` : device;
+  } catch (thrown) {
+    if (hasErrno(thrown, "ENOENT", "ENOTDIR")) return device;
+    throw thrown;
+  }
 }
 
 /** The same filesystem may be mounted elsewhere, in another container for one: all its mounts share whether it can be written. */
@@ -169,7 +181,10 @@ function findByLabel({ kernel, labels }: Machine, write: boolean): StatePartitio
   for (const place of MOUNT_POINTS) {
     const mount = all.find((m) => m.mountPoint === place && m.root === "/");
     // In recovery the first of these places is the recovery partition's.
-    if (mount !== undefined && isDirectoryAt(`${place}/cOS`) && labelOf(kernel, mount.device) !== recovery) {
+    if (
+      mount !== undefined && isDirectoryAt(`${place}/cOS`) &&
+      labelOf(kernel, deviceOf(kernel, mount)) !== recovery
+    ) {
       return openMounted(kernel, place, place, mount);
     }
   }

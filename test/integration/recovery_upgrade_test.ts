@@ -3,14 +3,15 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot, type BootOptions } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
+import type { DiskOptions } from "../lab/disk.ts";
 import { type LabMachine, labMachine, type Ran } from "../lab/machine.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import * as t from "../lab/tar-writer.ts";
 
 /** A machine with v1, which has these files besides; v2 is in the layout at `os` of its directory. */
-async function machineWith(more: t.TarItem[] = []): Promise<LabMachine> {
+async function machineWith(more: t.TarItem[] = [], disk: DiskOptions = {}): Promise<LabMachine> {
   await using made = new AsyncDisposableStack();
-  const machine = made.use(await labMachine({ stateMiB: 300 })), layout = join(machine.directory, "os");
+  const machine = made.use(await labMachine({ stateMiB: 300, ...disk })), layout = join(machine.directory, "os");
   writeSmallOs(layout, { v1: { more: [...mountPoints(), ...more] }, v2: { more: mountPoints() } });
   await machine.must("deploy", `oci:${layout}:v1`, "--no-verify");
   made.move();
@@ -48,4 +49,11 @@ Deno.test("from outside, where nothing is said, the installed active system's po
     assert.equal(status, 31, err);
     assert.match(err, /\/etc\/cos\/policy\.json of the active system/);
   }
+});
+
+Deno.test("a machine with a btrfs finds the recovery partition beside the one that it runs from", async () => {
+  await using machine = await machineWith([], { stateFilesystem: "btrfs" });
+  const [{ status, out, err }] = await upgraded(machine, [], {});
+  assert.equal(status, 0, err);
+  assert.match(out, /^The recovery system on \S+ is Small v2 now \(recovery\.img\):\n/);
 });

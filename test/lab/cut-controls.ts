@@ -104,8 +104,8 @@ export const CONTROLS: readonly Control[] = [
     on: ["xfs"], // it keeps a small directory in one sector, and a larger one in a block
     finds: /^GRUB finds nothing to boot/,
     steps: async (cOS) => {
-      for (let i = 0; i < 6; i++) {
-        linkSync(join(cOS, "passive.img"), join(cOS, `kept-${crypto.randomUUID()}.img`));
+      for (let i = 0; i < 4; i++) {
+        linkSync(join(cOS, "passive.img"), join(cOS, `kept-00000000-0000-0000-0000-00000000000${i}.img`));
         await checkpointed(cOS);
       }
     },
