@@ -6,6 +6,7 @@
  * kernel from, and that image is the root, whatever its name is by now. Images that older tools copied share a UUID, and their
  * contents with it: a tie does no harm.
  */
+import { isLabel, type Labels, USUAL_LABELS } from "../base/labels.ts";
 import { parseKernelArguments } from "../formats/kernel-arguments.ts";
 
 export interface RootRequest {
@@ -35,8 +36,20 @@ export function rootRequest(commandLine: string): RootRequest | undefined {
   };
 }
 
-/** A file that is a slot's. */
-export const SLOT_FILE = /\/(?:active|passive)\.img$/;
+/** A file that is a slot's; the slot's name is its first part. */
+export const SLOT_FILE = /\/(active|passive)\.img$/;
+
+/**
+ * The labels of images that the entry of this boot matches; none where it matches no image's. An entry that knows its image by the
+ * usual label stands in a menu that has the usual ones.
+ * @param state of the state partition, which newer entries name.
+ */
+export function entryLabels({ file, label }: RootRequest, state: string): Partial<Pick<Labels, "active" | "passive">> {
+  const { active, passive } = USUAL_LABELS, slot = SLOT_FILE.exec(file)?.[1];
+  if (slot !== "active" && slot !== "passive") return {};
+  if (label === undefined || !isLabel(label) || [state, USUAL_LABELS.state].includes(label)) return {};
+  return label === USUAL_LABELS[slot] ? { active, passive } : { [slot]: label };
+}
 
 export interface RootImage {
   /** Its path on the partition, like `/cOS/active.img`. */

@@ -1,8 +1,10 @@
 /** The boot menu's name for the system, and the labels that it looks for. */
 import type { Events } from "../base/events.ts";
+import { isLabel, LABEL_NAMES, type Labels, USUAL_LABELS } from "../base/labels.ts";
 import { menuReads } from "../boot/counter.ts";
 import { changeOemEnv, type MenuVariables, newOemEnv, OEM_ENV_FILE } from "../boot/oem-env.ts";
 import { effectiveSettings, isStronger, type Settings, type SettingsSource } from "../config/settings.ts";
+import { probe } from "../machine/block-devices.ts";
 import { replaceFile } from "../state/plain-file.ts";
 import type { System } from "../system/system.ts";
 import { noteOperation } from "./record-keeping.ts";
@@ -22,7 +24,7 @@ export async function rebrand(
 ): Promise<{ entry: string; changed: boolean }> {
   await using session = await Session.open(system, options, events);
   const settings = await settingsHere(session, options), entry = settings.grubEntryName.value;
-  const changed = await setVariables(session, { entry, labels: labelsOf(settings) }, true);
+  const changed = await setVariables(session, { entry, labels: menuVariables(session, settings) }, true);
   if (changed) {
     const at = new Date(system.now()).toISOString();
     noteOperation(session, { kind: "rebrand", at, outcome: `the boot menu calls it ${entry}` });
@@ -40,7 +42,7 @@ export async function keepMenu(session: Session, options: MenuSettings, named: s
     const settings = await settingsHere(session, options), { value, place } = settings.grubEntryName;
     const entry = isStronger(place, "/etc/os-release") ? value : named ?? (place === "default" ? undefined : value);
     const reads = menuReads(session.system.kernel, session.partition.fd, OEM_ENV_FILE);
-    await setVariables(session, { entry, labels: labelsOf(settings) }, reads);
+    await setVariables(session, { entry, labels: menuVariables(session, settings) }, reads);
   });
 }
 
@@ -60,14 +62,20 @@ async function setVariables(session: Session, wanted: MenuVariables, make: boole
   return outcome === "written";
 }
 
-function labelsOf(settings: Settings): Record<string, string> {
-  return {
-    state_label: settings.stateLabel.value,
-    active_label: settings.activeLabel.value,
-    passive_label: settings.passiveLabel.value,
-    recovery_label: settings.recoveryLabel.value,
-    system_label: settings.systemLabel.value,
-    oem_label: settings.oemLabel.value,
-    persistent_label: settings.persistentLabel.value,
+/**
+ * What GRUB is to look for is what is there: the labels that the images are given here, and the one that the state partition has.
+ * Of the rest `state.yaml` knows where nobody else says it.
+ */
+function menuVariables(session: Session, settings: Settings): Record<string, string> {
+  const { labels } = session.look(), { system: { kernel }, partition: { blockDevice } } = session;
+  const state = blockDevice === undefined ? undefined : probe(kernel, `/dev/${blockDevice}`)?.label;
+  const elsewhere = (["recovery", "system", "oem", "persistent"] as const).flatMap((name) =>
+    labels[name] === USUAL_LABELS[name] ? [[name, settings[`${name}Label`].value]] : []
+  );
+  const all: Labels = {
+    ...labels,
+    ...Object.fromEntries(elsewhere),
+    ...state !== undefined && isLabel(state) && { state },
   };
+  return Object.fromEntries(LABEL_NAMES.map((name) => [`${name}_label`, all[name]]));
 }

@@ -69,7 +69,7 @@ export function noteOperation(
     const { system: { kernel }, partition: { fd } } = session;
     const present = new Set([...slots.images.values(), ...readKept(kernel, fd)].flatMap(({ uuid }) => uuid ?? []));
     const next = withOperation(change(record.record), operation, present);
-    const labels = unusualLabels(session.system, session.partition, state.running === undefined ? next : undefined);
+    const labels = unusualLabels(session.system, session.partition, state.running !== undefined, next);
     const counted = active === undefined ? undefined : slots.images.get(active)?.uuid;
     write(session, record, { ...next, labels, images: onlyActiveIsCounted(next.images, counted) });
   });

@@ -7,7 +7,7 @@ import { readTextFile } from "../machine/files.ts";
 import { usedImages } from "../machine/running.ts";
 import { hasErrno, isRegular, type Kernel, O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
-import { labelsOf } from "./labels.ts";
+import { partitionLabels } from "./labels.ts";
 
 export type RecoveryFile = "recovery.img" | "recovery.squashfs";
 
@@ -25,7 +25,7 @@ export const RECOVERY_SOURCE = "the recovery system";
 
 /** Throws `NOT_IMAGE_BASED` where there is no recovery partition on the state partition's disk. */
 export function openRecovery(system: System, state: StatePartition, write: boolean): StatePartition {
-  const label = labelsOf(system, state).recovery, recovery = openSibling(system.kernel, state, label, write);
+  const label = partitionLabels(system, state).recovery, recovery = openSibling(system.kernel, state, label, write);
   if (recovery !== undefined) return recovery;
   throw new CosError(
     "NOT_IMAGE_BASED",
@@ -67,7 +67,7 @@ export function runsFromRecovery(
   { kernel, pid }: System,
   partition: number,
   found: RecoverySystem | undefined,
-  labels: Labels,
+  labels: Pick<Labels, "recovery" | "system">,
 ): boolean {
   const { devMajor, devMinor } = kernel.fstat(partition);
   const used = usedImages(kernel, pid).some((one) =>
@@ -77,7 +77,7 @@ export function runsFromRecovery(
 }
 
 /** As the older tools know it too. */
-function isRecoveryBoot({ recovery, system }: Labels): boolean {
+function isRecoveryBoot({ recovery, system }: Pick<Labels, "recovery" | "system">): boolean {
   const roots = [`root=live:LABEL=${recovery}`, `root=LABEL=${system}`];
   return (readTextFile("/proc/cmdline") ?? "").split(/\s+/)
     .some((word) => roots.includes(word) || /^(?:cos-img\/filename|rd\.live\.squashimg)=.*recovery/.test(word));

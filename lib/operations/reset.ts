@@ -17,7 +17,7 @@ import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
 import { checkSpace, removeTransition, type Source } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
-import { labelsOf } from "./labels.ts";
+import { partitionLabels } from "./labels.ts";
 import { proveAndRemember } from "./prove.ts";
 import { newImageRecord, noteImages, noteOperation } from "./record-keeping.ts";
 import { findRecovery, mountRecovery, openRecovery, RECOVERY_SOURCE } from "./recovery-system.ts";
@@ -148,7 +148,7 @@ function told({ events }: Session, text: string): string {
 /** Returns the warnings, which are told already. */
 function emptied(session: Session, { persistent, oem }: ResetSettings): string[] {
   const { system: { kernel }, partition, events } = session, warnings: string[] = [];
-  const labels = labelsOf(session.system, partition);
+  const labels = partitionLabels(session.system, partition);
   for (const [wanted, name] of [[oem, "oem"], [persistent, "persistent"]] as const) {
     if (!wanted) continue;
     const label = labels[name];

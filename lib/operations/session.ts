@@ -1,6 +1,7 @@
 /** What every operation that may write begins with: the state partition opened, locked, looked at, and repaired. */
 import type { Events } from "../base/events.ts";
 import { CosError, messageOf } from "../base/errors.ts";
+import type { Labels } from "../base/labels.ts";
 import {
   type BootCounter,
   COUNTER_FILE,
@@ -71,6 +72,7 @@ export interface View {
   state: SlotState;
   record: LoadedRecord;
   counter: BootCounter;
+  labels: Labels;
   inspected: Inspected;
 }
 
@@ -95,7 +97,7 @@ export function look(system: System, partition: StatePartition, inspected = NOT_
       ranWell: ranWell(image, slots, record, running, counter.tries),
     });
   }
-  const { counts, tries } = counter, labels = labelsOf(system, partition, record.record);
+  const { counts, tries } = counter, labels = labelsOf(system, partition, running !== undefined, record.record);
   const state: SlotState = {
     names: slots.names,
     images,
@@ -105,7 +107,7 @@ export function look(system: System, partition: StatePartition, inspected = NOT_
     matchesLabels: entriesMatchLabels(labels.state),
     slotLabels: labels,
   };
-  return { partition, slots, state, record, counter, inspected };
+  return { partition, slots, state, record, counter, labels, inspected };
 }
 
 function runningId(system: System, slots: Slots): ImageId | undefined {

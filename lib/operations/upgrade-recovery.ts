@@ -17,7 +17,7 @@ import { originOf } from "./downgrade.ts";
 import { Hooks } from "./hooks.ts";
 import { checkSpace } from "./install-image.ts";
 import { installWithHooks } from "./install-with-hooks.ts";
-import { labelsOf } from "./labels.ts";
+import { partitionLabels } from "./labels.ts";
 import { proveAndRemember } from "./prove.ts";
 import { newImageRecord, noteOperation } from "./record-keeping.ts";
 import { findRecovery, openRecovery, recoveryPath, runsFromRecovery } from "./recovery-system.ts";
@@ -55,7 +55,7 @@ export async function upgradeRecovery(
   await using session = await Session.open(system, settings, events);
   const { kernel } = system;
   using recovery = openRecovery(system, session.partition, true);
-  const found = findRecovery(kernel, recovery.fd), labels = labelsOf(system, session.partition);
+  const found = findRecovery(kernel, recovery.fd), labels = partitionLabels(system, session.partition);
   if (runsFromRecovery(system, recovery.fd, found, labels)) throw inUse(recovery.name);
   const source = await resolveSource(system, settings, signal),
     verification = await proveAndRemember(session, source, settings, signal);

@@ -3,13 +3,14 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { boot } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
-import { versions } from "../lab/deployed.ts";
+import { deployedMachine, versions } from "../lab/deployed.ts";
 import { imageLabel, mount } from "../lab/disk.ts";
 import { etcRoom } from "../lab/etc-room.ts";
-import { blockOf } from "../lab/family-machine.ts";
+import { blockOf, LABELS } from "../lab/family-machine.ts";
 import { type LabMachine, labMachine } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
+import { parseEnvBlock } from "../../lib/formats/env-block.ts";
 
 const NAMES = ["state", "recovery", "oem", "persistent", "active", "passive", "system"];
 const SETTINGS = NAMES.map((name) => `${name.toUpperCase()}_LABEL=OUR_${name.toUpperCase()}\n`).join("");
@@ -103,4 +104,56 @@ Deno.test("a file that is at fault is told, and stops nothing that needs only a 
     4,
     "Error: Cannot find a state partition: no filesystem here has the label NOBODY.\n  Run it on an image-based system, or name the partition with --state; another label is said as STATE_LABEL in /etc/cos/config.\n",
   ]);
+});
+
+Deno.test("a new system's settings change no label that the entry of this boot has matched: neither entry would boot", async () => {
+  const more = mountPoints();
+  await using machine = await deployedMachine({ v1: { more }, v2: { more } }, { stateMiB: 300, upgrades: ["v2"] });
+  const etc = { "cos/config": "ACTIVE_LABEL=OUR_ACTIVE\nPASSIVE_LABEL=OUR_PASSIVE\n" };
+  await using booted = await boot(machine, "active", {
+    cmdline: "root=LABEL=COS_ACTIVE cos-img/filename=/cOS/active.img",
+    etc,
+  });
+  const good = await booted.cos("boot", "good");
+  assert.equal(good.status, 0, good.err);
+  assert.deepEqual(await versions(machine), ["v2 COS_ACTIVE", "v1 COS_PASSIVE"]);
+  await machine.must("rollback");
+  assert.deepEqual(await versions(machine), ["v1 COS_ACTIVE", "v2 COS_PASSIVE"]);
+});
+
+Deno.test("what the boot menu is told to look for is what there is, whoever else says otherwise", async () => {
+  const menu = async (machine: LabMachine, yaml: string) => {
+    await using mounted = await mount(machine.state, "rw");
+    Deno.mkdirSync(join(mounted.path, "grub2"));
+    Deno.writeTextFileSync(join(mounted.path, "grub2/grub.cfg"), "load_env -f (${root})/grub_oem_env\n");
+    Deno.writeTextFileSync(join(mounted.path, "state.yaml"), yaml);
+  };
+  const told = async ({ state }: LabMachine) => {
+    await using mounted = await mount(state);
+    const { default_menu_entry: _, ...labels } = Object.fromEntries(
+      parseEnvBlock(Deno.readFileSync(join(mounted.path, "grub_oem_env"))) ?? [],
+    );
+    return labels;
+  };
+  const more = mountPoints();
+  {
+    await using machine = await deployedMachine({ v1: { more }, v2: { more } }, { stateMiB: 300 });
+    await menu(machine, "state: {label: ELSE, active: {label: ELSE}, passive: {label: ELSE}}\noem: {label: MY_OEM}\n");
+    await machine.must("upgrade", machine.image("v2"), "--no-verify");
+    assert.deepEqual(await versions(machine), ["v2 COS_ACTIVE", "v1 COS_PASSIVE"]);
+    assert.deepEqual(await told(machine), { ...LABELS, oem_label: "MY_OEM" });
+  }
+  // From outside, where only the record knows them.
+  await using machine = await ownMachine();
+  const { directory } = machine, image = (tag: string) => `oci:${directory}/os:${tag}`;
+  {
+    await using room = await etcRoom({ directory });
+    room.write("cos/config", SETTINGS);
+    const deployed = await room.cos("deploy", image("v1"), "--no-verify");
+    assert.equal(deployed.status, 0, deployed.err);
+  }
+  await menu(machine, "");
+  await machine.must("upgrade", image("v2"), "--no-verify");
+  assert.deepEqual(await versions(machine), ["v2 OUR_ACTIVE", "v1 OUR_PASSIVE"]);
+  assert.deepEqual(await told(machine), Object.fromEntries(NAMES.map((n) => [`${n}_label`, `OUR_${n.toUpperCase()}`])));
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseKernelArguments } from "../../lib/formats/kernel-arguments.ts";
-import { rootCandidates, type RootImage, rootRequest } from "../../lib/machine/root-image.ts";
+import { entryLabels, rootCandidates, type RootImage, rootRequest } from "../../lib/machine/root-image.ts";
 
 Deno.test("the kernel's command line: quotes, words without a value, the last of several", () => {
   const line = 'a=1 b="x y" "c=p q" d a=2 e=f=g quiet  h="open end\n';
@@ -69,4 +69,22 @@ Deno.test("rootCandidates(): the kernel's image, the entry's, the other slot's, 
     order("cos-img/filename=/cOS/recovery.img", [image("recovery", 4), image("active", 1)]),
     "recovery entry",
   );
+});
+
+Deno.test("entryLabels(): what the entry has matched inside the image", () => {
+  const labels = (words: string) => entryLabels(rootRequest(words) ?? assert.fail(), "OUR_STATE");
+  const active = "cos-img/filename=/cOS/active.img", passive = "cos-img/filename=/cOS/passive.img";
+  const usual = { active: "COS_ACTIVE", passive: "COS_PASSIVE" };
+  assert.deepEqual(labels(`${active} root=LABEL=COS_ACTIVE`), usual);
+  assert.deepEqual(labels(`${passive} root=LABEL=COS_PASSIVE`), usual);
+  assert.deepEqual(labels(`${passive} root=LABEL=OUR_PASSIVE`), { passive: "OUR_PASSIVE" });
+  const nothing = [
+    active,
+    `${active} root=/dev/sda3`,
+    `${active} root=LABEL=OUR_STATE`,
+    `${active} root=LABEL=COS_STATE`,
+    `${active} root=LABEL=too-long-for-a-label`,
+    "cos-img/filename=/cOS/recovery.img root=LABEL=COS_SYSTEM",
+  ];
+  for (const words of nothing) assert.deepEqual(labels(words), {}, words);
 });
