@@ -48,6 +48,9 @@ export interface StatePartition extends Disposable {
   readOnly: boolean;
 }
 
+/** What a recovery system may be called, below `cOS/`. */
+export const RECOVERY_FILES = ["recovery.img", "recovery.squashfs"] as const;
+
 type Machine = Pick<System, "kernel" | "labels">;
 
 /**
@@ -180,13 +183,10 @@ function findByLabel({ kernel, labels }: Machine, write: boolean): StatePartitio
   const all = mounts(), { state, recovery } = { ...USUAL_LABELS, ...labels() };
   for (const place of MOUNT_POINTS) {
     const mount = all.find((m) => m.mountPoint === place && m.root === "/");
-    // In recovery the first of these places is the recovery partition's.
-    if (
-      mount !== undefined && isDirectoryAt(`${place}/cOS`) &&
-      labelOf(kernel, deviceOf(kernel, mount)) !== recovery
-    ) {
-      return openMounted(kernel, place, place, mount);
-    }
+    if (mount === undefined || statusAt(`${place}/cOS`)?.isDirectory !== true) continue;
+    // In recovery the first of these places is the recovery partition's, whose label the settings there may not know.
+    const isRecovery = labelOf(kernel, deviceOf(kernel, mount)) === recovery || holdsRecoveryAlone(place);
+    if (!isRecovery) return openMounted(kernel, place, place, mount);
   }
   const found = [...labelled(kernel, state)];
   const [first, second] = found;
@@ -211,6 +211,11 @@ function findByLabel({ kernel, labels }: Machine, write: boolean): StatePartitio
     );
   }
   return openDevice(kernel, `/dev/${first.name}`, first.device, write);
+}
+
+function holdsRecoveryAlone(place: string): boolean {
+  const isThere = (name: string) => statusAt(`${place}/cOS/${name}`) !== undefined;
+  return RECOVERY_FILES.some(isThere) && !["active.img", "passive.img"].some(isThere);
 }
 
 /** Each partition that may hold the root's image, by its label, mounted read-only where it is not mounted yet. */
@@ -246,11 +251,11 @@ function mounts(): Mount[] {
   return parseMountInfo(readTextFile("/proc/self/mountinfo") ?? "");
 }
 
-function isDirectoryAt(path: string): boolean {
+function statusAt(path: string): Deno.FileInfo | undefined {
   try {
-    return Deno.statSync(path).isDirectory;
+    return Deno.statSync(path);
   } catch (thrown) {
-    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return false;
+    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return undefined;
     throw thrown;
   }
 }

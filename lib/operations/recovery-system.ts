@@ -2,14 +2,14 @@
 import { CosError } from "../base/errors.ts";
 import type { Labels } from "../base/labels.ts";
 import { type ImageFilesystem, type MountedImage, mountImage } from "../image/mount.ts";
-import { openSibling, type StatePartition } from "../machine/state-partition.ts";
+import { openSibling, RECOVERY_FILES, type StatePartition } from "../machine/state-partition.ts";
 import { readTextFile } from "../machine/files.ts";
 import { usedImages } from "../machine/running.ts";
 import { hasErrno, isRegular, type Kernel, O_NOFOLLOW, O_RDONLY } from "../system/kernel.ts";
 import type { System } from "../system/system.ts";
 import { partitionLabels } from "./labels.ts";
 
-export type RecoveryFile = "recovery.img" | "recovery.squashfs";
+export type RecoveryFile = typeof RECOVERY_FILES[number];
 
 export interface RecoverySystem {
   file: RecoveryFile;
@@ -18,7 +18,6 @@ export interface RecoverySystem {
   ino: number;
 }
 
-const FILES: readonly RecoveryFile[] = ["recovery.img", "recovery.squashfs"];
 const DIRECTORY = "cOS";
 /** What the record of a slot says that was made from it. */
 export const RECOVERY_SOURCE = "the recovery system";
@@ -38,7 +37,7 @@ export function openRecovery(system: System, state: StatePartition, write: boole
 
 /** Undefined where the partition holds none. */
 export function findRecovery(kernel: Kernel, partition: number): RecoverySystem | undefined {
-  for (const file of FILES) {
+  for (const file of RECOVERY_FILES) {
     let fd;
     try {
       if (!isRegular(kernel.statat(partition, recoveryPath(file)))) continue;

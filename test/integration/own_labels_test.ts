@@ -7,9 +7,10 @@ import { deployedMachine, versions } from "../lab/deployed.ts";
 import { imageLabel, mount } from "../lab/disk.ts";
 import { etcRoom } from "../lab/etc-room.ts";
 import { blockOf, LABELS } from "../lab/family-machine.ts";
-import { type LabMachine, labMachine } from "../lab/machine.ts";
+import { type LabMachine, labMachine, runProgram } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
+import { staticFile } from "../lab/static-file.ts";
 import { parseEnvBlock } from "../../lib/formats/env-block.ts";
 
 const NAMES = ["state", "recovery", "oem", "persistent", "active", "passive", "system"];
@@ -156,4 +157,27 @@ Deno.test("what the boot menu is told to look for is what there is, whoever else
   await machine.must("upgrade", image("v2"), "--no-verify");
   assert.deepEqual(await versions(machine), ["v2 OUR_ACTIVE", "v1 OUR_PASSIVE"]);
   assert.deepEqual(await told(machine), Object.fromEntries(NAMES.map((n) => [`${n}_label`, `OUR_${n.toUpperCase()}`])));
+});
+
+Deno.test("a recovery partition whose label nobody there knows is not taken for the state partition", async () => {
+  await using machine = await ownMachine();
+  const { directory, disk: { partitions } } = machine, image = `oci:${directory}/os:v1`;
+  {
+    await using room = await etcRoom({ directory });
+    room.write("cos/config", SETTINGS);
+    for (const words of [["deploy", image], ["upgrade", "--recovery", image]]) {
+      const { status, err } = await room.cos(...words, "--no-verify");
+      assert.equal(status, 0, err);
+    }
+  }
+  const enter = [
+    "mount -t tmpfs none /run; mkdir -p /run/initramfs/cos-state",
+    'mount "$1" /run/initramfs/cos-state; shift; exec "$@"',
+  ].join("\n");
+  const words = [partitions.recovery, await staticFile(), "reset", "--json"];
+  const reset = await runProgram("unshare", ["-m", "sh", "-ec", enter, "sh", ...words]);
+  assert.equal(JSON.parse(reset.out).error.code, "NOT_IMAGE_BASED", reset.err);
+  await using recovery = await mount(partitions.recovery);
+  const names = [...Deno.readDirSync(join(recovery.path, "cOS"))].map(({ name }) => name).sort();
+  assert.deepEqual(names, ["recovery.img", "state.json"]);
 });
