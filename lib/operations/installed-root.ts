@@ -23,7 +23,7 @@ export function mountInstalled(
   try {
     return mountImage(kernel, pid, fd, { readOnly: true, name: "cos-installed" });
   } catch (thrown) {
-    warn(`The active system cannot be asked for its configuration: ${messageOf(thrown)}.`);
+    cannotBeAsked(warn, thrown);
     return undefined;
   } finally {
     kernel.close(fd);
@@ -41,8 +41,26 @@ export function installedRoot(system: System, options: StateOptions, warn: (text
     using stack = new DisposableStack();
     const image = mounted(system, options, stack, warn);
     none = image === undefined;
-    return image === undefined ? undefined : await read(`/proc/${system.pid}/fd/${image.fd}`);
+    if (image === undefined) return undefined;
+    try {
+      return await read(`/proc/${system.pid}/fd/${image.fd}`);
+    } catch (thrown) {
+      // It may be what is to be mended from here.
+      if (!isDamage(thrown)) throw thrown;
+      cannotBeAsked(warn, thrown);
+      none = true;
+      return undefined;
+    }
   };
+}
+
+/** EIO, EBADMSG, EUCLEAN: the runtime has no names for them. */
+function isDamage(thrown: unknown): boolean {
+  return thrown instanceof Error && /\(os error (?:5|74|117)\)/.test(thrown.message);
+}
+
+function cannotBeAsked(warn: (text: string) => void, thrown: unknown): void {
+  warn(`The active system cannot be asked for its configuration: ${messageOf(thrown)}.`);
 }
 
 function mounted(

@@ -1,11 +1,14 @@
 /** From outside: logins, certificates and mirrors of the installed active system count where nothing here says any. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { boot } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
 import { deployedMachine } from "../lab/deployed.ts";
+import { mount } from "../lab/disk.ts";
 import { etcRoom } from "../lab/etc-room.ts";
 import { heldBy } from "../lab/machine.ts";
 import { startRegistry } from "../lab/registry.ts";
+import { run } from "../lab/run.ts";
 import { writeSmallOs } from "../lab/small-os.ts";
 import { scratchDirectory } from "../lab/cleanup.ts";
 import * as t from "../lab/tar-writer.ts";
@@ -66,4 +69,22 @@ Deno.test("a machine that runs one of its systems asks no other one", async () =
   await using booted = await boot(machine, "passive");
   const { error } = JSON.parse((await booted.cos(...words)).out);
   assert.equal(error.code, "REGISTRY_UNREACHABLE", error.message);
+});
+
+Deno.test("an active system that is too damaged to be asked can be mended from outside", async () => {
+  await using registry = await startRegistry();
+  const images = { v1: { more: [...mountPoints(), ...below("etc/cos"), t.file("etc/cos/auth.json", "{}")] }, v2: {} };
+  await using machine = await deployedMachine(images, { stateMiB: 300 });
+  await registry.push(machine.layout, "v2", "team/os:v2");
+  {
+    await using state = await mount(machine.state, "rw");
+    const image = join(state.path, "cOS/active.img");
+    await run("debugfs", ["-w", "-R", "set_inode_field /etc/cos block[0] 99999999", image]);
+  }
+  await using room = await etcRoom(machine);
+  const words = ["upgrade", `${registry.host}/team/os:v2`, "--no-verify", "--plain-http"];
+  const upgraded = await room.cos(...words);
+  assert.equal(upgraded.status, 0, upgraded.err);
+  assert.match(upgraded.err, /^Warning: The active system cannot be asked for its configuration: /m);
+  assert.equal((await machine.slots()).active?.version, "v2");
 });
