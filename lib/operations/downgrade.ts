@@ -1,5 +1,5 @@
 /** Refusing what is older than what ran well here, and remembering what that is. */
-import { CosError } from "../base/errors.ts";
+import { CosError, SystemCallError } from "../base/errors.ts";
 import type { Floor, ImageRecord, InstallRecord } from "../formats/record.ts";
 import type { ImageReference } from "../formats/reference.ts";
 import type { ResolvedImage } from "../oci/pull.ts";
@@ -28,14 +28,22 @@ export function originOf(image: ResolvedImage | undefined, reference: ImageRefer
   };
 }
 
-/** The floors that hold here. A record that is lost or damaged does not lower them: its copy lies on the recovery partition. */
+/**
+ * The floors that hold here. A record that is lost or damaged does not lower them: its copy lies on the recovery partition. One that
+ * does not mount knows none: it must not keep the system beside it from being mended.
+ */
 export function floorsOf(
   system: System,
   { record, partition }: Pick<View, "record" | "partition">,
 ): Readonly<Record<string, Floor>> {
   if (record.record.floors !== undefined || record.condition === "present") return record.record.floors ?? {};
-  using recovery = openNamed(system, partition, "recovery", false);
-  return recovery === undefined ? {} : loadRecord(system.kernel, recovery.fd).record.floors ?? {};
+  try {
+    using recovery = openNamed(system, partition, "recovery", false);
+    return recovery === undefined ? {} : loadRecord(system.kernel, recovery.fd).record.floors ?? {};
+  } catch (thrown) {
+    if (thrown instanceof SystemCallError) return {};
+    throw thrown;
+  }
 }
 
 export interface DowngradeJudgement {

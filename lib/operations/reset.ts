@@ -158,6 +158,11 @@ function emptied(session: Session, { persistent, oem }: ResetSettings): string[]
         warnings.push(told(session, `There is no ${label} beside the state partition: nothing was emptied there.`));
         continue;
       }
+      // Settings may name them wrong, and what is emptied by mistake is a machine that does not come back.
+      if (label === labels.recovery || sibling.blockDevice === partition.blockDevice) {
+        warnings.push(told(session, `${label} is not emptied: systems lie there.`));
+        continue;
+      }
       using _writable = makeWritable(kernel, sibling, (text) => events({ kind: "warning", text }));
       emptyDirectory(kernel, sibling.fd);
       kernel.syncfs(sibling.fd);

@@ -6,6 +6,7 @@ import { boot } from "../lab/booted.ts";
 import { mountPoints } from "../lab/counting.ts";
 import { type DeployedMachine, deployedMachine } from "../lab/deployed.ts";
 import { attach, imageLabel, mount, mountImage } from "../lab/disk.ts";
+import { etcRoom } from "../lab/etc-room.ts";
 import { heldBy, type LabMachine } from "../lab/machine.ts";
 import { run } from "../lab/run.ts";
 
@@ -126,4 +127,38 @@ Deno.test("a reset is refused on a running slot, and where there is nothing to r
   await machine.must("reset", machine.image("v2"), "--no-verify");
   const { active, passive } = await machine.slots();
   assert.deepEqual([active?.version, passive?.ino], ["v2", active?.ino]);
+});
+
+Deno.test("settings that call the state or the recovery partition OEM's empty neither", async () => {
+  await using machine = await machineWithV1();
+  await machine.must("upgrade", "--recovery", machine.image("v1"), "--no-verify");
+  await using room = await etcRoom(machine);
+  for (const label of ["COS_STATE", "COS_RECOVERY"]) {
+    room.write("cos/config", `OEM_LABEL=${label}\n`);
+    const { status, err } = await room.cos("reset", machine.image("v2"), "--no-verify", "--reset-oem");
+    assert.equal(status, 0, err);
+    assert.match(err, new RegExp(`^Warning: ${label} is not emptied: systems lie there\\.$`, "m"));
+    assert.deepEqual((await machine.slots()).active?.version, "v2");
+    assert.equal((await recovery(machine)).version, "v1");
+  }
+});
+
+Deno.test("a recovery partition that does not mount keeps nobody from a reset or an upgrade, without a record either", async () => {
+  for (const words of [["reset"], ["upgrade"]]) {
+    await using machine = await machineWithV1();
+    {
+      await using state = await mount(machine.state, "rw");
+      Deno.removeSync(join(state.path, "cOS/state.json"));
+    }
+    {
+      // The table of its groups, behind the superblock.
+      using device = await Deno.open(machine.disk.partitions.recovery, { write: true });
+      await device.seek(2048, Deno.SeekMode.Start);
+      await device.write(new Uint8Array(2048).fill(0x55));
+      await device.sync();
+    }
+    const { err } = await machine.must(...words, machine.image("v2"), "--no-verify");
+    assert.match(err, /^Warning: Could not write the copy of the install record on the recovery partition: /m);
+    assert.equal((await machine.slots()).active?.version, "v2");
+  }
 });
