@@ -6,7 +6,7 @@
  * kernel from, and that image is the root, whatever its name is by now. Images that older tools copied share a UUID, and their
  * contents with it: a tie does no harm.
  */
-import { isLabel, type Labels, USUAL_LABELS } from "../base/labels.ts";
+import { type Labels, USUAL_LABELS } from "../base/labels.ts";
 import { parseKernelArguments } from "../formats/kernel-arguments.ts";
 
 export interface RootRequest {
@@ -41,14 +41,17 @@ export const SLOT_FILE = /\/(active|passive)\.img$/;
 
 /**
  * The labels of images that the entry of this boot matches; none where it matches no image's. An entry that knows its image by the
- * usual label stands in a menu that has the usual ones.
- * @param state of the state partition, which newer entries name.
+ * usual label stands in a menu that has the usual ones; another label may be the state partition's, which newer entries name.
+ * @param inside the label in the image that runs.
  */
-export function entryLabels({ file, label }: RootRequest, state: string): Partial<Pick<Labels, "active" | "passive">> {
+export function entryLabels(
+  { file, label }: RootRequest,
+  inside: string | undefined,
+): Partial<Pick<Labels, "active" | "passive">> {
   const { active, passive } = USUAL_LABELS, slot = SLOT_FILE.exec(file)?.[1];
   if (slot !== "active" && slot !== "passive") return {};
-  if (label === undefined || !isLabel(label) || [state, USUAL_LABELS.state].includes(label)) return {};
-  return label === USUAL_LABELS[slot] ? { active, passive } : { [slot]: label };
+  if (label === USUAL_LABELS[slot]) return { active, passive };
+  return label !== undefined && label === inside ? { [slot]: label } : {};
 }
 
 export interface RootImage {

@@ -4,9 +4,9 @@ import { isLabel, LABEL_NAMES, type Labels, USUAL_LABELS } from "../base/labels.
 import { menuReads } from "../boot/counter.ts";
 import { changeOemEnv, type MenuVariables, newOemEnv, OEM_ENV_FILE } from "../boot/oem-env.ts";
 import { effectiveSettings, isStronger, type Settings, type SettingsSource } from "../config/settings.ts";
-import { probe } from "../machine/block-devices.ts";
 import { replaceFile } from "../state/plain-file.ts";
 import type { System } from "../system/system.ts";
+import { ownLabel } from "./labels.ts";
 import { noteOperation } from "./record-keeping.ts";
 import { Session, type StateOptions } from "./session.ts";
 import { readStateYaml, stateYamlSource } from "./state-yaml.ts";
@@ -67,8 +67,7 @@ async function setVariables(session: Session, wanted: MenuVariables, make: boole
  * Of the rest `state.yaml` knows where nobody else says it.
  */
 function menuVariables(session: Session, settings: Settings): Record<string, string> {
-  const { labels } = session.look(), { system: { kernel }, partition: { blockDevice } } = session;
-  const state = blockDevice === undefined ? undefined : probe(kernel, `/dev/${blockDevice}`)?.label;
+  const { labels } = session.look(), state = ownLabel(session.system, session.partition);
   const elsewhere = (["recovery", "system", "oem", "persistent"] as const).flatMap((name) =>
     labels[name] === USUAL_LABELS[name] ? [[name, settings[`${name}Label`].value]] : []
   );

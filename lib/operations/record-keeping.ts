@@ -7,7 +7,7 @@ import { hasImageDirectory, IMAGE_DIRECTORY } from "../state/slots.ts";
 import { type LoadedRecord, storeRecord } from "../state/record-file.ts";
 import { floorsOf, withFloors } from "./downgrade.ts";
 import type { InstalledImage } from "./install-image.ts";
-import { openNamed, unusualLabels } from "./labels.ts";
+import { openNamed, runningOf, unusualLabels } from "./labels.ts";
 import type { Session } from "./session.ts";
 
 export interface Waiver {
@@ -69,7 +69,7 @@ export function noteOperation(
     const { system: { kernel }, partition: { fd } } = session;
     const present = new Set([...slots.images.values(), ...readKept(kernel, fd)].flatMap(({ uuid }) => uuid ?? []));
     const next = withOperation(change(record.record), operation, present);
-    const labels = unusualLabels(session.system, session.partition, state.running !== undefined, next);
+    const labels = unusualLabels(session.system, session.partition, runningOf(slots, state.running), next);
     const counted = active === undefined ? undefined : slots.images.get(active)?.uuid;
     write(session, record, { ...next, labels, images: onlyActiveIsCounted(next.images, counted) });
   });

@@ -23,7 +23,7 @@ import { type LoadedRecord, loadRecord, NEW_RECORD } from "../state/record-file.
 import { NEW_TRUST } from "../state/trust-file.ts";
 import { lockState } from "../state/lock.ts";
 import { type Inspected, inspectImages, NOT_INSPECTED } from "./inspect-images.ts";
-import { labelsOf } from "./labels.ts";
+import { labelsOf, runningOf } from "./labels.ts";
 import {
   hasImageDirectory,
   imagePath,
@@ -97,7 +97,8 @@ export function look(system: System, partition: StatePartition, inspected = NOT_
       ranWell: ranWell(image, slots, record, running, counter.tries),
     });
   }
-  const { counts, tries } = counter, labels = labelsOf(system, partition, running !== undefined, record.record);
+  const { counts, tries } = counter,
+    labels = labelsOf(system, partition, runningOf(slots, running), record.record);
   const state: SlotState = {
     names: slots.names,
     images,
