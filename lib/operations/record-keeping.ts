@@ -53,7 +53,11 @@ export function noteImages(session: Session, images: Readonly<Record<string, Ima
   const { record } = session.look();
   if (Object.keys(images).length === 0) return () => undefined;
   write(session, record, { ...record.record, images: { ...record.record.images, ...images } });
-  return () => write(session, session.look().record, record.record);
+  return () => {
+    const now = session.look().record;
+    // Those that the note has brought back from the copy stay.
+    write(session, now, withFloors(record.record, now.record.floors ?? {}));
+  };
 }
 
 /**

@@ -6,6 +6,9 @@ import { type DeployedMachine, deployedMachine, good } from "../lab/deployed.ts"
 import { mount } from "../lab/disk.ts";
 import type { LabMachine } from "../lab/machine.ts";
 import type { SmallOsOptions } from "../lab/small-os.ts";
+import { noteImages } from "../../lib/operations/record-keeping.ts";
+import { Session } from "../../lib/operations/session.ts";
+import { realSystem } from "../../lib/system/system.ts";
 
 const PRODUCT = "cos.product", VERSION = "org.opencontainers.image.version";
 
@@ -86,4 +89,23 @@ Deno.test("an older image that is meant is recorded as such; the floor stays, al
   await machine.must("rollback");
   await refused(machine, "v2.0.0", /older \(version 2\.0\.0\)/);
   assert.deepEqual(await floors(machine), { os: "v3.0.0" });
+});
+
+Deno.test("a switch that fails takes back its note in a record that was lost, and no floor with it", async () => {
+  await using machine = await machineWith("v2.0.0");
+  await good(machine);
+  {
+    await using state = await mount(machine.state, "rw");
+    Deno.removeSync(join(state.path, "cOS/state.json"));
+  }
+  {
+    await using session = await Session.open(await realSystem(), { state: machine.state }, () => {});
+    const at = new Date(0).toISOString(), verification = { scheme: "skipped", at };
+    const takeBack = noteImages(session, {
+      "new": { source: "os", verification, installedAt: at, boot: "new", armed: false },
+    });
+    takeBack();
+    assert.deepEqual(session.look().record.record.images, {});
+  }
+  assert.deepEqual(await floors(machine), { os: "v2.0.0" });
 });
