@@ -84,7 +84,8 @@ const PLACES = ["system/oem", "oem", "usr/local/cloud-config"];
 /** @param more where cloud-config lies besides, as absolute paths. */
 export function planStage(kernel: Kernel, root: StageRoot, stage: string, more: readonly string[]): StagePlan {
   const programs: StageProgram[] = [], refused: string[] = [];
-  const places = [...PLACES, ...more.map((path) => path.slice(1))].filter((path) => {
+  const named = new Set([...PLACES, ...more.map((path) => path.replace(/^\/+|\/+$/g, ""))]);
+  const places = [...named].filter((path) => {
     const fd = root.directory(path);
     if (fd !== undefined) kernel.close(fd);
     return fd !== undefined;
