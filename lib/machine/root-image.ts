@@ -54,6 +54,11 @@ export function entryLabels(
   return label !== undefined && label === inside ? { [slot]: label } : {};
 }
 
+/** The entry of this boot is a recovery system's, in a menu that has the usual labels. */
+export function isUsualRecovery({ file, label }: RootRequest): boolean {
+  return file.endsWith("/recovery.img") && label === USUAL_LABELS.system;
+}
+
 export interface RootImage {
   /** Its path on the partition, like `/cOS/active.img`. */
   file: string;

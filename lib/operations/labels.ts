@@ -4,7 +4,7 @@ import { menuLabels } from "../boot/oem-env.ts";
 import type { InstallRecord } from "../formats/record.ts";
 import { probe } from "../machine/block-devices.ts";
 import { readTextFile } from "../machine/files.ts";
-import { entryLabels, rootRequest } from "../machine/root-image.ts";
+import { entryLabels, isUsualRecovery, rootRequest } from "../machine/root-image.ts";
 import { openSibling, type StatePartition } from "../machine/state-partition.ts";
 import { loadRecord } from "../state/record-file.ts";
 import type { SlotImage, Slots } from "../state/slots.ts";
@@ -34,12 +34,14 @@ export function labelsOf(
   const { labels: noted = {} } = record ?? loadRecord(kernel, fd).record;
   // It is written into superblocks: the record may have been changed by hand.
   const usable = Object.fromEntries(Object.entries(noted).filter(([, label]) => isLabel(label)));
-  const entry = running === undefined ? undefined : rootRequest(readTextFile("/proc/cmdline") ?? "");
+  const entry = rootRequest(readTextFile("/proc/cmdline") ?? ""), said = labels();
+  // A recovery system's settings are no better than those of any new system.
+  const { active: _, passive: __, ...others } = said;
   return {
     ...USUAL_LABELS,
     ...usable,
-    ...labels(),
-    ...entry !== undefined && entryLabels(entry, running?.label),
+    ...entry !== undefined && isUsualRecovery(entry) ? others : said,
+    ...entry !== undefined && running !== undefined && entryLabels(entry, running.label),
     ...menuLabels(kernel, fd),
   };
 }

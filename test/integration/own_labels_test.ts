@@ -122,6 +122,23 @@ Deno.test("a new system's settings change no label that the entry of this boot h
   assert.deepEqual(await versions(machine), ["v1 COS_ACTIVE", "v2 COS_PASSIVE"]);
 });
 
+Deno.test("nor does a reset in a recovery system that has such settings, if its entry matched the usual label", async () => {
+  await using machine = await deployedMachine({ v1: {}, v2: {} }, { stateMiB: 300 });
+  const { directory } = machine;
+  Deno.writeTextFileSync(join(directory, "config"), SETTINGS);
+  const enter =
+    'mount --bind "$1/cmdline" /proc/cmdline; mount -t tmpfs none /etc; mkdir /etc/cos; cp "$1/config" /etc/cos; shift; exec "$@"';
+  const reset = async (cmdline: string) => {
+    Deno.writeTextFileSync(join(directory, "cmdline"), `${cmdline} cos-img/filename=/cOS/recovery.img\n`);
+    const words = [await staticFile(), "reset", machine.image("v2"), "--no-verify", "--state", machine.state];
+    const { status, err } = await runProgram("unshare", ["-m", "sh", "-ec", enter, "sh", directory, ...words]);
+    assert.equal(status, 0, err);
+    return (await machine.slots()).active?.label;
+  };
+  assert.equal(await reset("root=LABEL=COS_SYSTEM"), "COS_ACTIVE");
+  assert.equal(await reset("root=LABEL=OUR_SYSTEM"), "OUR_ACTIVE");
+});
+
 Deno.test("what the boot menu is told to look for is what there is, whoever else says otherwise", async () => {
   const menu = async (machine: LabMachine, yaml: string) => {
     await using mounted = await mount(machine.state, "rw");

@@ -10,7 +10,6 @@ Deno.test("a place of cloud-config is looked into once, however often it is name
     isProgram: (path) => path === "usr/bin/yip",
     linkTarget: () => undefined,
   };
-
   const { programs } = planStage(kernel, root, "after-upgrade", ["/oem/", "/srv", "/srv/", "/nowhere"]);
   assert.deepEqual(programs.map(({ args }) => args.join(" ")), [
     "-s after-upgrade.before /oem /srv",
