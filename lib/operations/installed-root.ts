@@ -3,7 +3,7 @@
  * have no policy, no logins and no certificates of its own, and then those of that system count. Never those of the image that is
  * being installed.
  */
-import { CosError, messageOf } from "../base/errors.ts";
+import { CosError, messageOf, SystemCallError } from "../base/errors.ts";
 import type { OtherRoot } from "../config/files.ts";
 import { type MountedImage, mountImage } from "../image/mount.ts";
 import { openStatePartition } from "../machine/state-partition.ts";
@@ -77,6 +77,9 @@ function mounted(
   } catch (thrown) {
     // This machine has no such system, or it is not to be told which: what needs it says so itself.
     if (thrown instanceof CosError) return undefined;
-    throw thrown;
+    // What needs none of it goes on.
+    if (!(thrown instanceof SystemCallError)) throw thrown;
+    cannotBeAsked(warn, thrown);
+    return undefined;
   }
 }

@@ -88,3 +88,25 @@ Deno.test("an active system that is too damaged to be asked can be mended from o
   assert.match(upgraded.err, /^Warning: The active system cannot be asked for its configuration: /m);
   assert.equal((await machine.slots()).active?.version, "v2");
 });
+
+Deno.test("a state partition that does not mount keeps nobody from asking about an image in a registry", async () => {
+  await using registry = await startRegistry();
+  await using machine = await deployedMachine({ v1: {} }, { stateMiB: 300 });
+  await registry.push(machine.layout, "v1", "team/os:v1");
+  // Its own, so that no other machine of this host is found.
+  const label = `ROOT_${Deno.pid}`;
+  await run("e2label", [machine.state, label]);
+  {
+    // The table of its groups, behind the superblock.
+    using device = await Deno.open(machine.state, { write: true });
+    await device.seek(2048, Deno.SeekMode.Start);
+    await device.write(new Uint8Array(8192).fill(0x55));
+    await device.sync();
+  }
+  await using room = await etcRoom({ directory: machine.directory });
+  room.write("cos/config", `STATE_LABEL=${label}\n`);
+  room.write("cos/policy.json", JSON.stringify({ default: [{ type: "reject" }] }));
+  const { status, out, err } = await room.cos("verify", `${registry.host}/team/os:v1`, "--plain-http");
+  assert.deepEqual([status, /^It would be refused\.$/m.test(out)], [31, true], err);
+  assert.match(err, /^Warning: The active system cannot be asked for its configuration: /m);
+});
