@@ -149,6 +149,12 @@ function told({ events }: Session, text: string): string {
 function emptied(session: Session, { persistent, oem }: ResetSettings): string[] {
   const { system: { kernel }, partition, events } = session, warnings: string[] = [];
   const labels = partitionLabels(session.system, partition);
+  // Settings may give two of them one name, and what is emptied by mistake is a machine that does not come back.
+  const spared = [
+    ...[labels.state, labels.recovery],
+    ...oem ? [] : [labels.oem],
+    ...persistent ? [] : [labels.persistent],
+  ];
   for (const [wanted, name] of [[oem, "oem"], [persistent, "persistent"]] as const) {
     if (!wanted) continue;
     const label = labels[name];
@@ -158,9 +164,8 @@ function emptied(session: Session, { persistent, oem }: ResetSettings): string[]
         warnings.push(told(session, `There is no ${label} beside the state partition: nothing was emptied there.`));
         continue;
       }
-      // Settings may name them wrong, and what is emptied by mistake is a machine that does not come back.
-      if (label === labels.recovery || sibling.blockDevice === partition.blockDevice) {
-        warnings.push(told(session, `${label} is not emptied: systems lie there.`));
+      if (spared.includes(label) || sibling.blockDevice === partition.blockDevice) {
+        warnings.push(told(session, `${label} is not emptied: what is to stay lies there.`));
         continue;
       }
       using _writable = makeWritable(kernel, sibling, (text) => events({ kind: "warning", text }));

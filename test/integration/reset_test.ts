@@ -129,18 +129,24 @@ Deno.test("a reset is refused on a running slot, and where there is nothing to r
   assert.deepEqual([active?.version, passive?.ino], ["v2", active?.ino]);
 });
 
-Deno.test("settings that call the state or the recovery partition OEM's empty neither", async () => {
+Deno.test("settings that give two partitions one name empty nothing that is to stay", async () => {
   await using machine = await machineWithV1();
   await machine.must("upgrade", "--recovery", machine.image("v1"), "--no-verify");
   await using room = await etcRoom(machine);
-  for (const label of ["COS_STATE", "COS_RECOVERY"]) {
-    room.write("cos/config", `OEM_LABEL=${label}\n`);
-    const { status, err } = await room.cos("reset", machine.image("v2"), "--no-verify", "--reset-oem");
+  {
+    await using oem = await mount(machine.disk.partitions.oem, "rw");
+    Deno.writeTextFileSync(join(oem.path, "network.yaml"), "mine\n");
+  }
+  for (const [name, label] of [["persistent", "COS_OEM"], ["oem", "COS_STATE"], ["oem", "COS_RECOVERY"]] as const) {
+    room.write("cos/config", `${name.toUpperCase()}_LABEL=${label}\n`);
+    const { status, err } = await room.cos("reset", machine.image("v2"), "--no-verify", `--reset-${name}`);
     assert.equal(status, 0, err);
-    assert.match(err, new RegExp(`^Warning: ${label} is not emptied: systems lie there\\.$`, "m"));
-    assert.deepEqual((await machine.slots()).active?.version, "v2");
+    assert.match(err, new RegExp(`^Warning: ${label} is not emptied: what is to stay lies there\\.$`, "m"));
+    assert.equal((await machine.slots()).active?.version, "v2");
     assert.equal((await recovery(machine)).version, "v1");
   }
+  await using oem = await mount(machine.disk.partitions.oem);
+  assert.equal(existsSync(join(oem.path, "network.yaml")), true);
 });
 
 Deno.test("a recovery partition that does not mount keeps nobody from a reset or an upgrade, without a record either", async () => {
