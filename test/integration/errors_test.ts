@@ -380,7 +380,7 @@ Deno.test("a machine without a state partition", async () => {
     status: 4,
     out: "",
     err:
-      "Error: Cannot find a state partition: no filesystem here has the label COS_STATE.\n  Run it on an image-based system, or name the partition with --state.\n",
+      "Error: Cannot find a state partition: no filesystem here has the label COS_STATE.\n  Run it on an image-based system, or name the partition with --state; another label is said as STATE_LABEL in /etc/cos/config.\n",
   });
 });
 
