@@ -22,7 +22,9 @@ export async function withLogFile<T>(job: Job, path: string, work: (job: Job) =>
   // In /tmp somebody else may have put a link or a pipe in its place.
   orWarn(() => {
     fd = kernel.openat(AT_FDCWD, byteStringOf(path), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o640);
-    if (!isRegular(kernel.fstat(fd))) throw new Error("it is no regular file");
+    const status = kernel.fstat(fd);
+    if (!isRegular(status)) throw new Error("it is no regular file");
+    if (status.uid !== 0 || status.nlink !== 1) throw new Error("it is not root's alone");
   });
   const append = (line: string | undefined) => {
     if (line === undefined || fd === undefined) return;

@@ -103,13 +103,12 @@ export const IMAGE_SCRIPT = `# cos: image UUIDs. Written by "cos boot install".
 # GRUB does not replay a partition's journal, and Linux does: after a power cut a name may lead them to two images, for one
 # boot. So each entry passes on which image its kernel comes from, and the initramfs takes that one as the root.
 # Without the module "probe" nothing is passed on, and the name decides.
-set cos_place=
+set cos_label=COS_STATE
 if [ -n "\${state_label}" ]; then
-  search --no-floppy --label --set=cos_place "\${state_label}"
-else
-  search --no-floppy --label --set=cos_place COS_STATE
+  set cos_label="\${state_label}"
 fi
-if [ -n "\${cos_place}" ]; then
+set cos_place=
+if search --no-floppy --label --set=cos_place "\${cos_label}"; then
   # Names of their own: "loopback" refuses one that exists.
   set cos_uuid=
   if [ -s "(\${cos_place})/cOS/active.img" ]; then
@@ -128,22 +127,23 @@ if [ -n "\${cos_place}" ]; then
     loopback -d cos_passive
   fi
 fi
-set cos_place=
+set cos_label=COS_RECOVERY
 if [ -n "\${recovery_label}" ]; then
-  search --no-floppy --label --set=cos_place "\${recovery_label}"
-else
-  search --no-floppy --label --set=cos_place COS_RECOVERY
+  set cos_label="\${recovery_label}"
 fi
-if [ -n "\${cos_place}" ]; then
+# Not every machine has such a partition: GRUB then says so for a moment, and goes on.
+set cos_place=
+if search --no-floppy --label --set=cos_place "\${cos_label}"; then
   set cos_uuid=
   set cos_fs=
   if [ -s "(\${cos_place})/cOS/recovery.img" ]; then
     loopback cos_recovery "(\${cos_place})/cOS/recovery.img"
     # A squashfs, which some have by that name too, has no UUID.
-    probe --set=cos_fs --fs (cos_recovery)
-    if [ "\${cos_fs}" = "ext2" ]; then
-      if probe --set=cos_uuid --fs-uuid (cos_recovery); then
-        set extra_recovery_cmdline="\${extra_recovery_cmdline} cos.image_uuid=\${cos_uuid}"
+    if probe --set=cos_fs --fs (cos_recovery); then
+      if [ "\${cos_fs}" = "ext2" ]; then
+        if probe --set=cos_uuid --fs-uuid (cos_recovery); then
+          set extra_recovery_cmdline="\${extra_recovery_cmdline} cos.image_uuid=\${cos_uuid}"
+        fi
       fi
     fi
     loopback -d cos_recovery

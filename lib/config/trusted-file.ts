@@ -16,6 +16,8 @@ const MAX_FILE = 1024 * 1024;
  */
 export function readTrusted(path: string, failure: Failure): Bytes | undefined {
   try {
+    // To open a pipe would wait for who writes into it.
+    if (!Deno.statSync(path).isFile) throw failure(path, "it is no regular file");
     using file = Deno.openSync(path);
     const status = file.statSync(), directory = Deno.statSync(path.slice(0, path.lastIndexOf("/")) || "/");
     refuseOthers(path, path, status, failure);

@@ -58,7 +58,10 @@ export function unusualLabels(
   running: Running,
   record: Noted,
 ): Noted["labels"] {
-  const labels = labelsOf(system, partition, running, running === undefined ? record : {});
+  // Seen from outside, what was noted stays: a live CD's settings are those of another system.
+  const labels = running === undefined
+    ? { ...labelsOf(system, partition, running, record), ...record.labels }
+    : labelsOf(system, partition, running, {});
   const unusual = LABEL_NAMES.filter((name) => labels[name] !== USUAL_LABELS[name]);
   return unusual.length === 0 ? undefined : Object.fromEntries(unusual.map((name) => [name, labels[name]]));
 }

@@ -31,7 +31,8 @@ export function loadRecord(kernel: Kernel, partition: number): LoadedRecord {
 export function storeRecord(kernel: Kernel, partition: number, { record, condition }: LoadedRecord): void {
   if (condition === "newer") return;
   if (condition === "damaged") kernel.renameat(partition, FILE, partition, DAMAGED_FILE);
-  writePlainFile(kernel, partition, NEW_RECORD, printRecord(record));
+  // It holds what hooks printed: that is nobody's but root's.
+  writePlainFile(kernel, partition, NEW_RECORD, printRecord(record), 0o600);
   kernel.renameat(partition, NEW_RECORD, partition, FILE);
   const dir = kernel.openat(partition, IMAGE_DIRECTORY, O_RDONLY);
   try {

@@ -40,8 +40,14 @@ export function withPlainFile<T>(
 }
 
 /** Writes the file anew and flushes it; its name is not durable by that. Throws `SystemCallError`. */
-export function writePlainFile(kernel: Kernel, dir: number, path: ByteString, content: Uint8Array): void {
-  const fd = kernel.openat(dir, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o644);
+export function writePlainFile(
+  kernel: Kernel,
+  dir: number,
+  path: ByteString,
+  content: Uint8Array,
+  mode = 0o644,
+): void {
+  const fd = kernel.openat(dir, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
   try {
     kernel.write(fd, content);
     kernel.fsync(fd);

@@ -27,19 +27,20 @@ const MODULES = [
 ];
 
 interface GrubMachine {
-  boot(): Promise<{ entry?: string; active?: string; passive?: string; recovery?: string }>;
+  boot(): Promise<{ entry?: string; active?: string; passive?: string; recovery?: string; errors?: string[] }>;
   variables(): Promise<string>;
 }
 
 /**
  * Disks for GRUB, for the state partition and for the recovery partition. Nothing of it needs a loop device.
- * @param images in the slots, by slot the UUID of each. @param recovery makes the recovery system at that path.
+ * @param images in the slots, by slot the UUID of each. @param recovery makes the recovery system at that path; null: there is no
+ * such partition.
  */
 async function grubMachine(
   directory: string,
   set: string[],
   images: Record<string, string> = {},
-  recovery: (path: string) => Promise<unknown> = () => Promise.resolve(),
+  recovery: ((path: string) => Promise<unknown>) | null = () => Promise.resolve(),
 ): Promise<GrubMachine> {
   const path = (name: string) => `${directory}/${name}`;
   for (const place of ["state/grub2", "state/cOS", "recovery/cOS"]) Deno.mkdirSync(path(place), { recursive: true });
@@ -53,7 +54,7 @@ async function grubMachine(
   for (const [name, uuid] of Object.entries(images)) {
     await extImage(path(`state/cOS/${name}.img`), uuid);
   }
-  await recovery(path("recovery/cOS/recovery.img"));
+  await recovery?.(path("recovery/cOS/recovery.img"));
   Deno.writeTextFileSync(path("state/grub2/grub.cfg"), MENU);
   await run("grub-editenv", [path("state/boot_assessment"), "create"]);
   await run("grub-editenv", [path("state/boot_assessment"), "set", "mine=1", ...set]);
@@ -66,14 +67,16 @@ async function grubMachine(
   await writeGrubDisk(path("grub.img"), EARLY, MODULES);
   return {
     boot: async () => {
-      const serial = await startGrub(["grub", "state", "recovery"].map((name) => path(`${name}.img`)));
+      const disks = ["grub", "state", ...recovery === null ? [] : ["recovery"]];
+      const serial = await startGrub(disks.map((name) => path(`${name}.img`)));
       // A word a line: its terminal breaks lines of 80 columns.
       const said = (what: string) =>
         [...serial.matchAll(new RegExp(`${what} (\\S+)`, "g"))].map(([, w]) => w).join(" ");
-      const recovery = said("RECOVERY");
+      const ofRecovery = said("RECOVERY"), errors = serial.match(/error: .*/g) ?? [];
       return {
         ...{ entry: said("ENTRY"), active: said("ACTIVE"), passive: said("PASSIVE") },
-        ...recovery !== "" && { recovery },
+        ...ofRecovery !== "" && { recovery: ofRecovery },
+        ...errors.length > 0 && { errors },
       };
     },
     variables: async () => {
@@ -128,8 +131,10 @@ Deno.test("GRUB itself passes on which image each entry's kernel comes from", GR
     assert.deepEqual(await machine.boot(), { entry: "cos", active, passive: `cos.image_uuid=${two}` });
   }
   await using scratch = scratchDirectory("grub");
-  const machine = await grubMachine(scratch.path, [], { passive: two });
-  assert.deepEqual(await machine.boot(), { entry: "cos", active: "", passive: `cos.image_uuid=${two}` });
+  // Without an active image, and without a recovery partition: GRUB says so, and does not wait for a key.
+  const machine = await grubMachine(scratch.path, [], { passive: two }, null);
+  const errors = ["error: no such device: COS_RECOVERY."];
+  assert.deepEqual(await machine.boot(), { entry: "cos", active: "", passive: `cos.image_uuid=${two}`, errors });
 });
 
 Deno.test(

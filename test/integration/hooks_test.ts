@@ -114,7 +114,8 @@ Deno.test("a failing hook is told and recorded; with --strict it stops everythin
     "after-upgrade-chroot: it ended with the status 3: so sorry",
     "post-upgrade: it ended with the status 1",
   ]);
-  // What it printed is kept with it, the last lines of it.
+  // What it printed is kept with it, the last lines of it, for root's eyes.
+  assert.equal((Deno.statSync(join(state.path, "cOS/state.json")).mode ?? 0) & 0o777, 0o600);
   assert.deepEqual(
     operations.at(-1)?.hookOutput?.map(({ name, lines }) => [name, lines.length, lines[0], lines.at(-1)]),
     [

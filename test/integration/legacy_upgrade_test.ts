@@ -175,6 +175,12 @@ Deno.test("--logfile: what is said is appended to a file, with more than is show
   assert.equal(again.status, 0, again.err);
   assert.match(again.err, /^Warning: Nothing is logged to \/tmp\/elemental\.log: open\w*\(.*\) failed: ELOOP\.$/m);
   assert.throws(() => Deno.statSync(join(machine.directory, "elsewhere")), Deno.errors.NotFound);
+  Deno.writeTextFileSync(join(machine.directory, "elsewhere"), "");
+  Deno.removeSync(join(machine.directory, "elemental.log"));
+  Deno.linkSync(join(machine.directory, "elsewhere"), join(machine.directory, "elemental.log"));
+  const linked = await booted.as("cos-upgrade", ["--directory=/tmp/none"], { VERIFY: "false" });
+  assert.match(linked.err, /^Warning: Nothing is logged to \/tmp\/elemental\.log: it is not root's alone\.$/m);
+  assert.equal(Deno.readTextFileSync(join(machine.directory, "elsewhere")), "");
 });
 
 Deno.test("a strict hook ends elemental with the status of its stage, and cos-upgrade with 1", async () => {

@@ -6,6 +6,7 @@ import { readSettings } from "../../lib/config/settings-files.ts";
 import { effectiveSettings, type Place, PLACES, type SettingsSource } from "../../lib/config/settings.ts";
 import { formatReference } from "../../lib/formats/reference.ts";
 import { putFile, scratchDirectory } from "../lab/cleanup.ts";
+import { run } from "../lab/run.ts";
 
 const source = (place: Place, values: Record<string, string>): SettingsSource => ({
   place,
@@ -156,6 +157,13 @@ Deno.test("what cannot be used is refused with its place, unless something stron
     open,
     /^CONFIGURATION: Cannot use the settings in .*\/etc\/cos\/config: .* can be written by others than root\.$/,
   );
+});
+
+Deno.test("a pipe in a file's place is refused, and nobody waits for what comes out of it", async () => {
+  await using root = rootWith({ "/etc/cos/other": "" });
+  await run("mkfifo", [`${root.path}/etc/cos/config`]);
+  const read = () => readSettings({ root: root.path, env: () => undefined });
+  assert.match(await refusal(read), /^CONFIGURATION: Cannot use the settings in .*\/config: it is no regular file\.$/);
 });
 
 Deno.test("an image is the word, else RECOVERY_IMAGE for the recovery system, else UPGRADE_IMAGE", () => {
