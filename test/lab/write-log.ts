@@ -69,10 +69,10 @@ export function printWriteLog(entries: readonly LogEntry[]): Uint8Array {
   return Buffer.concat(parts);
 }
 
-/** How many records a log holds by now. @param log its file. */
+/** How many records a log holds by now; it has no head before the first. @param log its file. */
 export function positionIn(log: string): number {
-  const { buffer, byteOffset } = readFileSync(log);
-  return recordsIn(new DataView(buffer, byteOffset));
+  const { buffer, byteOffset, byteLength } = readFileSync(log);
+  return byteLength === 0 ? 0 : recordsIn(new DataView(buffer, byteOffset));
 }
 
 const recordsIn = (view: DataView) => Number(view.getBigUint64(16, true));

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { scratchDirectory } from "../lab/cleanup.ts";
 import { powerCuts } from "../lab/power-cuts.ts";
 import { ReplayedDisk } from "../lab/replayed-disk.ts";
-import { type LogEntry, parseWriteLog, printWriteLog } from "../lab/write-log.ts";
+import { type LogEntry, parseWriteLog, positionIn, printWriteLog } from "../lab/write-log.ts";
 
 const SIZE = 64 * 1024;
 const write = (offset: number, sectors: number, byte: number): LogEntry => ({
@@ -77,4 +77,13 @@ Deno.test("a log that was kept is read as it was", () => {
     ),
     log.map((entry) => entry.do === "flush" ? entry : { ...entry, data: [...entry.data] }),
   );
+});
+
+Deno.test("a disk that nothing was written to has a log without a head, and is at its beginning", async () => {
+  await using scratch = scratchDirectory("log");
+  const log = join(scratch.path, "log"), entries: LogEntry[] = [{ do: "flush" }, { do: "flush" }];
+  writeFileSync(log, "");
+  assert.equal(positionIn(log), 0);
+  writeFileSync(log, printWriteLog(entries));
+  assert.equal(positionIn(log), 2);
 });
