@@ -9,7 +9,7 @@ import { isFormatError } from "../formats/format-error.ts";
 import type { ImageReference } from "../formats/reference.ts";
 import type { PolicyFile, PolicyScope, Requirement } from "../trust/mod.ts";
 import { listOptional } from "./files.ts";
-import { readTrusted, refuseOthers } from "./trusted-file.ts";
+import { listTrusted, readTrusted } from "./trusted-file.ts";
 
 export interface Policy {
   /** Where it stands: a file, or the words that named a key. */
@@ -112,7 +112,7 @@ async function prepared(origin: string, scope: PolicyScope, root: string): Promi
   const { prepareScope } = await import("cos/trust");
   const files = {
     read: (path: string) => Promise.resolve(readTrusted(`${root}${path}`, unusable)),
-    list: (path: string) => listTrusted(root, path),
+    list: (path: string) => listTrusted(root, path, unusable),
   };
   return await orUnusable(origin, () => prepareScope(scope, files));
 }
@@ -123,37 +123,6 @@ async function orUnusable<T>(path: string, read: () => T | Promise<T>): Promise<
   } catch (thrown) {
     if (!isFormatError(thrown)) throw thrown;
     throw unusable(path, thrown.message, thrown);
-  }
-}
-
-/**
- * Names of the files in a directory of a store. As many directories lie above them as the store has levels: all must be root's.
- * Links are refused, since whoever may write where they lead would be trusted too. Undefined where there is none.
- */
-async function listTrusted(root: string, path: string): Promise<string[] | undefined> {
-  const directory = `${root}${path}`, names: string[] = [];
-  return await orNothing(directory, unusable, async () => {
-    if ((await Deno.lstat(directory)).isSymlink) throw unusable(directory, "it is a link");
-    for (let at = path.length; at > 0; at = path.lastIndexOf("/", at - 1)) {
-      const above = `${root}${path.slice(0, at)}`;
-      refuseOthers(directory, above, await Deno.stat(above), unusable);
-    }
-    for await (const { name, isSymlink, isDirectory } of Deno.readDir(directory)) {
-      if (isSymlink) throw unusable(directory, `${directory}/${name} is a link`);
-      if (!isDirectory) names.push(name);
-    }
-    return names.sort();
-  });
-}
-
-/** Undefined where there is nothing at the path. */
-async function orNothing<T>(path: string, failure: typeof unusable, read: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await read();
-  } catch (thrown) {
-    if (thrown instanceof Deno.errors.NotFound || thrown instanceof Deno.errors.NotADirectory) return undefined;
-    if (thrown instanceof CosError) throw thrown;
-    throw failure(path, "it cannot be read", thrown);
   }
 }
 
